@@ -1,0 +1,102 @@
+//! The kernel: what it holds is read, what should change is written. Nothing is decided here.
+
+pub mod fake;
+pub mod link;
+pub mod nft;
+pub mod tc;
+
+use std::collections::BTreeSet;
+
+use thiserror::Error;
+
+use crate::model::names::DeviceName;
+use crate::model::state::{LeafKind, Observed};
+use crate::plan::op::Op;
+
+/// What wanshift asks of a kernel.
+///
+/// Synchronous: the writes of a stage take milliseconds. One implementation is the machine's
+/// ([`Host`]), one is in memory ([`fake::FakeKernel`]) and is held to the same questions by a test.
+pub trait Kernel {
+    /// Reads all that is ours, and the devices of this network namespace.
+    ///
+    /// # Errors
+    /// Where a read fails, or twice in a row contradicts itself.
+    fn observe(&mut self) -> Result<Observed, KernelError>;
+
+    /// Writes `ops` in order, one after another, and says of each what became of it.
+    ///
+    /// A failed op does not keep the later ones from being tried: whoever calls decides what may
+    /// stand together. The result has as many entries as `ops`.
+    fn apply(&mut self, ops: &[Op]) -> Vec<Result<(), OpError>>;
+
+    /// Which kinds of leaf this kernel can make. Changes nothing.
+    ///
+    /// # Errors
+    /// Where the kernel cannot be asked.
+    fn leaves(&mut self, device: &DeviceName) -> Result<BTreeSet<LeafKind>, KernelError>;
+}
+
+/// A read that failed.
+#[derive(Debug, Error)]
+pub enum KernelError {
+    /// No socket to the kernel.
+    #[error("cannot open a netlink socket")]
+    Socket(#[source] std::io::Error),
+    /// A dump failed.
+    #[error("cannot read {what} from the kernel")]
+    Read {
+        /// What was to be read.
+        what: &'static str,
+        /// Why.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// An answer that is none.
+    #[error("the kernel's answer about {what} cannot be understood: {why}")]
+    Decode {
+        /// What was to be read.
+        what: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// `nft` failed.
+    #[error("cannot read the packet filter: `nft` {why}")]
+    Nft {
+        /// What it said.
+        why: String,
+    },
+}
+
+/// An op that did not happen, or of which it is not known.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum OpError {
+    /// The kernel said no.
+    #[error("{why} (errno {errno}){}", message.as_deref().map(|m| format!(": {m}")).unwrap_or_default())]
+    Refused {
+        /// Its number, positive.
+        errno: i32,
+        /// What the number means.
+        why: String,
+        /// What the kernel said beside it (extack).
+        message: Option<String>,
+    },
+    /// Sent, and no answer came: it may have happened.
+    #[error("no answer from the kernel: {why}")]
+    Unknown {
+        /// What was missing.
+        why: String,
+    },
+    /// The device is not there.
+    #[error("device {device} is not there")]
+    NoDevice {
+        /// The device.
+        device: DeviceName,
+    },
+    /// `nft` refused the transaction.
+    #[error("nft refused the rules: {why}")]
+    Nft {
+        /// What it said.
+        why: String,
+    },
+}

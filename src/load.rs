@@ -1,0 +1,1 @@
+//! Policy files from disk, and whether they may be believed.

@@ -1,0 +1,49 @@
+//! What should hold now, in the administrator's terms.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::circuit::LeafChoice;
+use super::class::{Priority, Weight};
+use super::names::{Origin, PhaseName};
+use super::node::NodeKey;
+use crate::units::Rates;
+
+/// What should hold now. Why stands beside it, in [`Reasons`], and takes no part in equality.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Desired {
+    /// The phase.
+    pub phase: PhaseName,
+    /// What each place has.
+    pub nodes: BTreeMap<NodeKey, Holding>,
+}
+
+/// What a place in a tree has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holding {
+    /// What it has for certain; a circuit's share.
+    pub guarantee: Rates,
+    /// What it never goes beyond.
+    pub ceiling: Rates,
+    /// Who is served first.
+    pub priority: Priority,
+    /// How spare capacity is divided within a priority.
+    pub weight: Weight,
+    /// Where its packets wait.
+    pub leaf: LeafChoice,
+}
+
+/// Why a place has what it has: where the figure that decides it was written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Reason {
+    /// The phase that is or was being entered.
+    pub phase: PhaseName,
+    /// Where it was written; `None` for what is built in.
+    pub origin: Option<Origin>,
+    /// In words: `split.access`, `guarantee`, `built in`.
+    pub what: String,
+}
+
+/// The reasons for each place.
+pub type Reasons = BTreeMap<NodeKey, Reason>;

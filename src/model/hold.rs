@@ -1,0 +1,94 @@
+//! Blocks and the conditions that lift them.
+
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::class::PortRange;
+use super::names::{BlockName, CircuitName, ConditionName, DeviceName, EventName, Origin};
+use crate::units::Rate;
+
+/// Traffic that is rejected while it holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Block {
+    /// Its name.
+    pub name: BlockName,
+    /// Who opens the connection; anybody where empty.
+    pub from: Vec<IpNet>,
+    /// Who is asked; anybody where empty.
+    pub to: Vec<IpNet>,
+    /// The circuit over which it would leave; any where `None`.
+    pub circuit: Option<CircuitName>,
+    /// For what; anything where empty.
+    pub service: Vec<PortRange>,
+    /// What is let through all the same.
+    pub except: Vec<Exception>,
+    /// What becomes of connections that are open already.
+    pub established: Established,
+    /// When it holds, within the time that it holds at all; always where `None`. Kept as written.
+    pub schedule: Option<String>,
+    /// The condition that lifts it.
+    pub until: Option<ConditionName>,
+    /// Where it was written.
+    pub origin: Origin,
+}
+
+/// Traffic that a block lets through.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Exception {
+    /// Who opens the connection; anybody where empty.
+    pub from: Vec<IpNet>,
+    /// Who is asked; anybody where empty.
+    pub to: Vec<IpNet>,
+}
+
+/// What becomes of connections that are open when a block begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Established {
+    /// They are cut.
+    Cut,
+    /// They may finish, for so long at the most.
+    Drain(Duration),
+}
+
+/// What is true once, and from then on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Condition {
+    /// Its name.
+    pub name: ConditionName,
+    /// How the terms are taken together.
+    pub combine: Combine,
+    /// What must be.
+    pub terms: Vec<ConditionTerm>,
+    /// Where it was written.
+    pub origin: Origin,
+}
+
+/// How the terms of a condition are taken together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Combine {
+    /// One of them is enough.
+    Any,
+    /// All of them.
+    All,
+}
+
+/// One term of a condition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConditionTerm {
+    /// Somebody reported this.
+    Event(EventName),
+    /// This time has come.
+    After(jiff::Timestamp),
+    /// A device has had this speed for so long.
+    LinkSpeed {
+        /// The device.
+        device: DeviceName,
+        /// The speed.
+        at_least: Rate,
+        /// For how long.
+        lasting: Duration,
+    },
+    /// Another condition is true.
+    Condition(ConditionName),
+}

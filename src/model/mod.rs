@@ -1,0 +1,12 @@
+//! The vocabulary: what a policy speaks of, what should hold, and what the kernel shows.
+
+pub mod circuit;
+pub mod class;
+pub mod desired;
+pub mod filter;
+pub mod hold;
+pub mod ids;
+pub mod names;
+pub mod node;
+pub mod phase;
+pub mod state;

@@ -1,0 +1,133 @@
+//! The places of a tree, known by name: what ids, plans and metrics speak of.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::names::{CircuitName, ClassName, SiteName};
+
+/// A place in the tree of a circuit.
+///
+/// Written `internet`, `internet.control`, `internet.rest`, `internet.class.gateway`,
+/// `mpls.site.provins`, `mpls.site.provins.rest`, `mpls.site.provins.class.voice`: no name holds a
+/// dot, so that the text can be read back (the packet filter's chains are named so).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct NodeKey {
+    /// The circuit.
+    pub circuit: CircuitName,
+    /// The place on it.
+    pub place: Place,
+}
+
+/// A place on a circuit.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Place {
+    /// The circuit itself: all its traffic.
+    Circuit,
+    /// What keeps the line itself alive.
+    Control,
+    /// The IP traffic that matches nothing.
+    Rest,
+    /// A class.
+    Class(ClassName),
+    /// A site.
+    Site(SiteName),
+    /// The traffic of a site that matches none of its classes.
+    SiteRest(SiteName),
+    /// A class inside a site.
+    SiteClass(SiteName, ClassName),
+}
+
+impl NodeKey {
+    /// The place `place` on `circuit`.
+    #[must_use]
+    pub const fn new(circuit: CircuitName, place: Place) -> Self {
+        Self { circuit, place }
+    }
+
+    /// The place above; `None` for the circuit itself.
+    #[must_use]
+    pub fn parent(&self) -> Option<Self> {
+        let place = match &self.place {
+            Place::Circuit => return None,
+            Place::Control | Place::Rest | Place::Class(_) | Place::Site(_) => Place::Circuit,
+            Place::SiteRest(site) | Place::SiteClass(site, _) => Place::Site(site.clone()),
+        };
+        Some(Self::new(self.circuit.clone(), place))
+    }
+
+    /// How many places lie above.
+    #[must_use]
+    pub const fn depth(&self) -> usize {
+        match self.place {
+            Place::Circuit => 0,
+            Place::Control | Place::Rest | Place::Class(_) | Place::Site(_) => 1,
+            Place::SiteRest(_) | Place::SiteClass(..) => 2,
+        }
+    }
+}
+
+impl fmt::Display for NodeKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let circuit = &self.circuit;
+        f.pad(&match &self.place {
+            Place::Circuit => circuit.to_string(),
+            Place::Control => format!("{circuit}.control"),
+            Place::Rest => format!("{circuit}.rest"),
+            Place::Class(class) => format!("{circuit}.class.{class}"),
+            Place::Site(site) => format!("{circuit}.site.{site}"),
+            Place::SiteRest(site) => format!("{circuit}.site.{site}.rest"),
+            Place::SiteClass(site, class) => format!("{circuit}.site.{site}.class.{class}"),
+        })
+    }
+}
+
+/// A text that names no place in a tree.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("`{0}` names no place in a tree")]
+pub struct NodeKeyError(String);
+
+impl FromStr for NodeKey {
+    type Err = NodeKeyError;
+
+    fn from_str(text: &str) -> Result<Self, NodeKeyError> {
+        let error = || NodeKeyError(text.to_owned());
+        let mut parts = text.split('.');
+        let circuit = parts
+            .next()
+            .unwrap_or_default()
+            .parse()
+            .map_err(|_| error())?;
+        let parts: Vec<&str> = parts.collect();
+        let class = |name: &str| name.parse::<ClassName>().map_err(|_| error());
+        let site = |name: &str| name.parse::<SiteName>().map_err(|_| error());
+        let place = match parts.as_slice() {
+            [] => Place::Circuit,
+            ["control"] => Place::Control,
+            ["rest"] => Place::Rest,
+            ["class", name] => Place::Class(class(name)?),
+            ["site", name] => Place::Site(site(name)?),
+            ["site", name, "rest"] => Place::SiteRest(site(name)?),
+            ["site", name, "class", inner] => Place::SiteClass(site(name)?, class(inner)?),
+            _ => return Err(error()),
+        };
+        Ok(Self::new(circuit, place))
+    }
+}
+
+impl TryFrom<String> for NodeKey {
+    type Error = NodeKeyError;
+
+    fn try_from(text: String) -> Result<Self, NodeKeyError> {
+        text.parse()
+    }
+}
+
+impl From<NodeKey> for String {
+    fn from(key: NodeKey) -> Self {
+        key.to_string()
+    }
+}

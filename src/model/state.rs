@@ -1,0 +1,303 @@
+//! What the kernel holds: the type that observation returns and that lowering makes, so that a
+//! comparison compares like with like.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::circuit::{LinkLayer, Overhead};
+use super::class::Priority;
+use super::filter::Table;
+use super::names::DeviceName;
+use crate::units::Rate;
+
+/// The lower half of a class id: a class within its tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "u16", into = "u16")]
+pub struct Minor(u16);
+
+impl Minor {
+    /// The class that HTB's `default` names in every tree: root options cannot be changed after
+    /// creation, so this one is the same everywhere and for ever.
+    pub const CONTROL: Self = Self(2);
+    /// The first that is given to a named place; those below are for what each tree has once.
+    pub const FIRST: u16 = 0x10;
+    /// The last: above it begin the handles of roots ([`Major`]), which leaves may not take.
+    pub const LAST: u16 = 0x79ff;
+    /// How many places can have a number.
+    pub const MOST: u16 = Self::LAST - Self::FIRST + 1;
+
+    /// A minor of ours; `None` outside of the range.
+    #[must_use]
+    pub fn new(minor: u16) -> Option<Self> {
+        (1..=Self::LAST).contains(&minor).then_some(Self(minor))
+    }
+
+    /// As a number.
+    #[must_use]
+    pub const fn get(self) -> u16 {
+        self.0
+    }
+}
+
+impl TryFrom<u16> for Minor {
+    type Error = String;
+
+    fn try_from(minor: u16) -> Result<Self, String> {
+        Self::new(minor).ok_or_else(|| format!("{minor:x} is not a class minor of ours"))
+    }
+}
+
+impl From<Minor> for u16 {
+    fn from(minor: Minor) -> Self {
+        minor.0
+    }
+}
+
+/// The upper half of our root qdiscs' handles, by which they are known as ours: one for each device,
+/// because a packet's priority survives into lower devices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "u16", into = "u16")]
+pub struct Major(u16);
+
+impl Major {
+    /// The first; below are the leaves' handles, which are their classes' minors.
+    pub const FIRST: u16 = 0x7a00;
+    /// The last; from 0x8000 on the kernel gives handles itself.
+    pub const LAST: u16 = 0x7aff;
+    /// How many devices can have one.
+    pub const MOST: u16 = Self::LAST - Self::FIRST + 1;
+
+    /// A major of ours; `None` outside of the range.
+    #[must_use]
+    pub fn new(major: u16) -> Option<Self> {
+        (Self::FIRST..=Self::LAST)
+            .contains(&major)
+            .then_some(Self(major))
+    }
+
+    /// As a number.
+    #[must_use]
+    pub const fn get(self) -> u16 {
+        self.0
+    }
+}
+
+impl TryFrom<u16> for Major {
+    type Error = String;
+
+    fn try_from(major: u16) -> Result<Self, String> {
+        Self::new(major).ok_or_else(|| format!("{major:x} is not a handle of ours"))
+    }
+}
+
+impl From<Major> for u16 {
+    fn from(major: Major) -> Self {
+        major.0
+    }
+}
+
+/// A class id, as `tc` and nftables write it: `7a01:15`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ClassId {
+    /// The tree.
+    pub major: Major,
+    /// The class.
+    pub minor: Minor,
+}
+
+impl fmt::Display for ClassId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{:x}:{:x}", self.major.0, self.minor.0))
+    }
+}
+
+/// What the kernel holds of ours.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct KernelState {
+    /// The trees, by the device whose root they are.
+    pub trees: BTreeMap<DeviceName, Tree>,
+    /// The packet filter's table; `None` where there is none.
+    pub table: Option<Table>,
+}
+
+/// An HTB tree that is a device's root qdisc.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tree {
+    /// Its handle.
+    pub major: Major,
+    /// The class that takes what is in none.
+    pub default: Minor,
+    /// The classes.
+    pub classes: BTreeMap<Minor, TcClass>,
+}
+
+/// A class in a tree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TcClass {
+    /// The class above; `None` for one that hangs at the root.
+    pub parent: Option<Minor>,
+    /// What it has for certain.
+    pub rate: Rate,
+    /// What it never goes beyond.
+    pub ceil: Rate,
+    /// How long it may send at once at `rate`.
+    pub burst: Ticks,
+    /// How long it may send at once at `ceil`.
+    pub cburst: Ticks,
+    /// Bytes added to each packet.
+    pub overhead: Overhead,
+    /// How the link frames packets.
+    pub link_layer: LinkLayer,
+    /// Whether it has classes below it or packets in it.
+    pub role: Role,
+}
+
+/// What a class is in its tree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Role {
+    /// It has classes below it; the kernel keeps no priority and quantum of it that matter.
+    Inner,
+    /// Packets wait in it.
+    Leaf {
+        /// Who is served first.
+        priority: Priority,
+        /// Bytes for each turn among those of one priority.
+        quantum: u32,
+        /// Where they wait; `None` where there is only what the kernel put there.
+        leaf: Option<Leaf>,
+    },
+}
+
+/// A time in units of 64 ns, which is what the kernel's schedulers count in.
+/// Source: `PSCHED_SHIFT` in the kernel's `include/net/pkt_sched.h`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Ticks(pub u32);
+
+impl Ticks {
+    /// At least `nanoseconds`, as far as the type reaches.
+    #[must_use]
+    pub fn from_nanoseconds(nanoseconds: u64) -> Self {
+        Self(u32::try_from(nanoseconds.div_ceil(64)).unwrap_or(u32::MAX))
+    }
+
+    /// In nanoseconds.
+    #[must_use]
+    pub fn nanoseconds(self) -> u64 {
+        u64::from(self.0) * 64
+    }
+}
+
+/// The queueing discipline of a leaf. Its handle's major is its class's minor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Leaf {
+    /// First in, first out.
+    Pfifo {
+        /// At most so many packets.
+        limit: u32,
+    },
+    /// Stochastic fair queueing.
+    Sfq {
+        /// At most so many packets.
+        limit: u32,
+    },
+    /// Fair queueing with controlled delay.
+    FqCodel {
+        /// At most so many packets.
+        limit: u32,
+        /// The delay that is let stand, in microseconds.
+        target_us: u32,
+        /// How long a higher delay is let stand, in microseconds.
+        interval_us: u32,
+    },
+    /// CAKE, unshaped.
+    Cake,
+    /// One that is not ours, or not as we would make it.
+    Other,
+}
+
+/// A kind of leaf that a kernel may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeafKind {
+    /// `pfifo`.
+    Pfifo,
+    /// `sfq`.
+    Sfq,
+    /// `fq_codel`.
+    FqCodel,
+    /// `cake`.
+    Cake,
+}
+
+impl LeafKind {
+    /// As the kernel calls it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pfifo => "pfifo",
+            Self::Sfq => "sfq",
+            Self::FqCodel => "fq_codel",
+            Self::Cake => "cake",
+        }
+    }
+}
+
+impl Leaf {
+    /// Its kind; `None` for one that is not ours.
+    #[must_use]
+    pub const fn kind(self) -> Option<LeafKind> {
+        match self {
+            Self::Pfifo { .. } => Some(LeafKind::Pfifo),
+            Self::Sfq { .. } => Some(LeafKind::Sfq),
+            Self::FqCodel { .. } => Some(LeafKind::FqCodel),
+            Self::Cake => Some(LeafKind::Cake),
+            Self::Other => None,
+        }
+    }
+}
+
+/// What observation found: what is ours, and what stands around it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Observed {
+    /// What is ours.
+    pub state: KernelState,
+    /// Every device of the network namespace, by name.
+    pub devices: BTreeMap<DeviceName, Device>,
+}
+
+/// A network device, as far as it concerns us.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// The kernel's index.
+    pub index: u32,
+    /// The largest packet, without the link's header.
+    pub mtu: u32,
+    /// The length of the link's header that the kernel accounts for (14 for Ethernet).
+    pub header: u32,
+    /// The largest packet that is handed down in one piece to be cut later.
+    pub gso_max: u32,
+    /// What the root qdisc is.
+    pub root: Root,
+}
+
+/// What the root qdisc of a device is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Root {
+    /// What the kernel put there by itself (handle 0).
+    Default {
+        /// Its kind.
+        kind: String,
+    },
+    /// An HTB of ours: it is in [`KernelState::trees`].
+    Ours,
+    /// Somebody else's.
+    Foreign {
+        /// Its kind.
+        kind: String,
+        /// Its handle's major.
+        major: u16,
+    },
+}

@@ -1,0 +1,147 @@
+//! What each place has in a phase, once percentages, overrides and defaults are worked out.
+//!
+//! Percentages of a guarantee are of the parent's guarantee, those of a ceiling of the parent's
+//! ceiling; for what hangs below a circuit both are its share.
+
+use std::collections::BTreeMap;
+
+use super::Policy;
+use crate::model::circuit::{Circuit, LeafChoice};
+use crate::model::class::{Priority, Terms, Weight};
+use crate::model::desired::Holding;
+use crate::model::node::{NodeKey, Place};
+use crate::model::phase::Phase;
+use crate::units::{Amounts, Percent, Rate, Rates};
+
+/// The part of its circuit's share that control has for certain.
+const CONTROL: Percent = Percent::whole(1);
+
+impl Policy {
+    /// What each place has in `phase`.
+    #[must_use]
+    pub fn promises(&self, phase: &Phase) -> BTreeMap<NodeKey, Holding> {
+        let mut nodes = BTreeMap::new();
+        for circuit in self.circuits.values() {
+            if let Some(share) = self.share(phase, circuit) {
+                self.promise_circuit(phase, circuit, share, &mut nodes);
+            }
+        }
+        nodes
+    }
+
+    /// The share of `circuit` in `phase`: of its pool's split, or its own capacity.
+    #[must_use]
+    pub fn share(&self, phase: &Phase, circuit: &Circuit) -> Option<Rates> {
+        match self.pool_of(&circuit.name) {
+            Some(pool) => phase
+                .splits
+                .get(&pool.name)?
+                .shares
+                .get(&circuit.name)
+                .copied(),
+            None => circuit.capacity,
+        }
+    }
+
+    fn promise_circuit(
+        &self,
+        phase: &Phase,
+        circuit: &Circuit,
+        share: Rates,
+        nodes: &mut BTreeMap<NodeKey, Holding>,
+    ) {
+        let key = |place| NodeKey::new(circuit.name.clone(), place);
+        let plain = |guarantee, ceiling| Holding {
+            guarantee,
+            ceiling,
+            priority: Priority::DEFAULT,
+            weight: Weight::ONE,
+            leaf: circuit.leaf,
+        };
+        let whole = plain(share, share);
+        nodes.insert(key(Place::Circuit), whole);
+
+        let control = share.map(|share| Rate::floor(CONTROL.bits_of(share)).max(Rate::KBIT_64));
+        nodes.insert(
+            key(Place::Control),
+            Holding {
+                priority: Priority::FIRST,
+                ..plain(control, share)
+            },
+        );
+
+        let rest = self
+            .rests
+            .get(&circuit.name)
+            .map_or(Terms::REST, |rest| rest.terms);
+        nodes.insert(key(Place::Rest), held(rest, &whole, circuit.leaf));
+
+        for class in self
+            .classes
+            .iter()
+            .filter(|class| class.circuit == circuit.name)
+        {
+            let terms = phase
+                .classes
+                .get(&class.name)
+                .map_or(class.terms, |over| over.over(class.terms));
+            nodes.insert(
+                key(Place::Class(class.name.clone())),
+                held(terms, &whole, circuit.leaf),
+            );
+        }
+
+        for site in self
+            .sites
+            .values()
+            .filter(|site| site.circuit == circuit.name)
+        {
+            let terms = phase
+                .sites
+                .get(&site.name)
+                .map_or(site.terms, |over| over.over(site.terms));
+            let guarantee = amounts(terms.guarantee, share);
+            let tail = Holding {
+                priority: terms.priority,
+                ..plain(guarantee, clamp(terms.capacity, guarantee, share))
+            };
+            nodes.insert(key(Place::Site(site.name.clone())), tail);
+            if site.classes.is_empty() {
+                continue;
+            }
+            for class in &site.classes {
+                let place = Place::SiteClass(site.name.clone(), class.name.clone());
+                nodes.insert(key(place), held(class.terms, &tail, circuit.leaf));
+            }
+            nodes.insert(
+                key(Place::SiteRest(site.name.clone())),
+                held(Terms::REST, &tail, circuit.leaf),
+            );
+        }
+    }
+}
+
+/// What `terms` come to below `parent`.
+fn held(terms: Terms, parent: &Holding, leaf: LeafChoice) -> Holding {
+    let guarantee = amounts(terms.guarantee, parent.guarantee);
+    Holding {
+        guarantee,
+        ceiling: clamp(
+            amounts(terms.ceiling, parent.ceiling),
+            guarantee,
+            parent.ceiling,
+        ),
+        priority: terms.priority,
+        weight: terms.weight,
+        leaf: terms.leaf.unwrap_or(leaf),
+    }
+}
+
+fn amounts(amounts: Amounts, parent: Rates) -> Rates {
+    amounts.zip(parent, |amount, parent| amount.within(parent))
+}
+
+/// A ceiling: never above the parent's, never below what is held for certain.
+fn clamp(ceiling: Rates, guarantee: Rates, parent: Rates) -> Rates {
+    ceiling.zip(parent, Rate::min).zip(guarantee, Rate::max)
+}
