@@ -220,7 +220,7 @@ fn decimal(number: &str, scale: u64) -> Option<Result<u64, RateError>> {
         fraction.parse().ok()?
     };
     let scaled = (whole * tenth + parts) * u128::from(scale);
-    if scaled % tenth != 0 {
+    if !scaled.is_multiple_of(tenth) {
         return Some(Err(RateError::Fraction {
             text: number.to_owned(),
         }));
@@ -264,6 +264,26 @@ impl TryFrom<String> for Rate {
 impl From<Rate> for String {
     fn from(rate: Rate) -> Self {
         rate.to_string()
+    }
+}
+
+/// A point in time on a clock that never steps back: so long after that clock's own beginning.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+pub struct Moment(pub std::time::Duration);
+
+impl Moment {
+    /// How long `earlier` lies back; nothing where it lies ahead.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> std::time::Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// The point so much later.
+    #[must_use]
+    pub const fn plus(self, duration: std::time::Duration) -> Self {
+        Self(self.0.saturating_add(duration))
     }
 }
 
