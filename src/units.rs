@@ -297,6 +297,12 @@ impl Fraction {
     /// All of it.
     pub const ONE: Self = Self(1_000_000_000);
 
+    /// In whole percent, rounded down.
+    #[must_use]
+    pub const fn percent(self) -> u32 {
+        self.0 / (Self::ONE.0 / 100)
+    }
+
     /// `part` of `whole`, at most one; one where `whole` is zero.
     #[must_use]
     pub fn of(part: std::time::Duration, whole: std::time::Duration) -> Self {

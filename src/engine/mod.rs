@@ -125,6 +125,14 @@ impl Engine {
         self
     }
 
+    /// How long the way into the phase takes.
+    #[must_use]
+    pub fn ramp(&self) -> Duration {
+        self.ramp
+            .as_ref()
+            .map_or(Duration::ZERO, |ramp| ramp.length)
+    }
+
     /// The policy.
     #[must_use]
     pub const fn policy(&self) -> &Arc<Policy> {

@@ -1,7 +1,9 @@
 //! Why each place has what it has: where the figure that decides it was written.
 
+use std::collections::BTreeMap;
+
 use crate::model::desired::{Reason, Reasons};
-use crate::model::names::{Origin, PhaseName};
+use crate::model::names::{ClassName, Origin, PhaseName};
 use crate::model::node::{NodeKey, Place};
 use crate::model::phase::Phase;
 use crate::policy::Policy;
@@ -11,11 +13,16 @@ pub fn reasons(policy: &Policy, phase: &PhaseName) -> Reasons {
     let Some(phase) = policy.phases().get(phase) else {
         return Reasons::new();
     };
-    let mut keys: Vec<NodeKey> = policy.promises(phase).into_keys().collect();
-    keys.sort();
-    keys.into_iter()
+    let classes: BTreeMap<&ClassName, &Origin> = policy
+        .classes()
+        .iter()
+        .map(|class| (&class.name, &class.origin))
+        .collect();
+    policy
+        .promises(phase)
+        .into_keys()
         .map(|key| {
-            let (what, origin) = reason(policy, phase, &key);
+            let (what, origin) = reason(policy, phase, &classes, &key);
             (
                 key,
                 Reason {
@@ -28,7 +35,12 @@ pub fn reasons(policy: &Policy, phase: &PhaseName) -> Reasons {
         .collect()
 }
 
-fn reason(policy: &Policy, phase: &Phase, key: &NodeKey) -> (String, Option<Origin>) {
+fn reason(
+    policy: &Policy,
+    phase: &Phase,
+    classes: &BTreeMap<&ClassName, &Origin>,
+    key: &NodeKey,
+) -> (String, Option<Origin>) {
     let written = |what: &str, origin: Option<&Origin>| (what.to_owned(), origin.cloned());
     match &key.place {
         Place::Circuit => match policy.pool_of(&key.circuit) {
@@ -53,7 +65,7 @@ fn reason(policy: &Policy, phase: &Phase, key: &NodeKey) -> (String, Option<Orig
         Place::Class(class) if phase.classes.contains_key(class) => {
             (format!("class.{class}"), Some(phase.origin.clone()))
         }
-        Place::Class(class) => written("class", policy.class(class).map(|class| &class.origin)),
+        Place::Class(class) => written("class", classes.get(class).copied()),
         Place::Site(site) if phase.sites.contains_key(site) => {
             (format!("site.{site}"), Some(phase.origin.clone()))
         }

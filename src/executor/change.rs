@@ -11,6 +11,7 @@ use crate::engine::{Engine, EngineError};
 use crate::kernel::{Kernel, KernelError};
 use crate::lower::{Facts, LowerError, Lowered, Names, lower};
 use crate::model::desired::{Desired, Holding};
+use crate::model::filter::Table;
 use crate::model::ids::Ids;
 use crate::model::names::{DeviceName, PhaseName};
 use crate::model::node::{NodeKey, Place};
@@ -131,24 +132,26 @@ pub fn survey(
 /// Takes from the kernel the numbers that the store does not know: those of the packet filter's chains,
 /// which are named after places, and those at the top of each tree.
 fn learn(ids: &mut Ids, policy: &Policy, state: &KernelState) {
-    for (device, tree) in &state.trees {
-        ids.learn_major(device.clone(), tree.major);
-        let Some(circuit) = policy.circuit_behind(device) else {
-            continue;
-        };
-        let top = tree
+    let tops = state.trees.iter().filter_map(|(device, tree)| {
+        let circuit = policy.circuit_behind(device)?;
+        let (minor, _) = tree
             .classes
             .iter()
-            .find(|(_, class)| class.parent.is_none());
-        if let Some((minor, _)) = top {
-            ids.learn_minor(NodeKey::new(circuit.name.clone(), Place::Circuit), *minor);
-        }
-    }
-    if let Some(table) = &state.table {
-        for (key, id) in table.class_ids() {
-            ids.learn_minor(key, id.minor);
-        }
-    }
+            .find(|(_, class)| class.parent.is_none())?;
+        Some((NodeKey::new(circuit.name.clone(), Place::Circuit), *minor))
+    });
+    let chains = state
+        .table
+        .iter()
+        .flat_map(Table::class_ids)
+        .map(|(key, id)| (key, id.minor));
+    ids.learn(
+        tops.chain(chains),
+        state
+            .trees
+            .iter()
+            .map(|(device, tree)| (device.clone(), tree.major)),
+    );
 }
 
 /// What each place has in the kernel now, upward; what it shall have downward stands for what is not shaped.

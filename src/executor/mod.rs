@@ -7,6 +7,8 @@
 
 pub mod change;
 
+use std::collections::BTreeSet;
+
 use thiserror::Error;
 
 use crate::kernel::{Kernel, KernelError, OpError};
@@ -66,18 +68,23 @@ pub struct Reached {
 /// Sends the stages of `plan`, each once the one before is acknowledged.
 pub fn execute(kernel: &mut dyn Kernel, plan: &Plan) -> Execution {
     let mut execution = Execution::default();
+    let mut stopped = Stopped::default();
     for stage in &plan.stages {
         let (send, held): (Vec<Op>, Vec<Op>) = stage
             .ops
             .iter()
             .cloned()
-            .partition(|op| may_follow(plan, stage.step, op, &execution.failed));
+            .partition(|op| stopped.lets(plan, stage.step, op));
         execution.withheld += held.len();
+        for op in &held {
+            stopped.stop(op);
+        }
         for (op, outcome) in send.iter().zip(kernel.apply(&send)) {
             match outcome {
                 Ok(()) => execution.done += 1,
                 Err(cause) => {
                     tracing::warn!(op = %describe(op), %cause, "a write failed");
+                    stopped.stop(op);
                     execution.failed.push(FailedOp {
                         op: op.clone(),
                         cause,
@@ -89,21 +96,49 @@ pub fn execute(kernel: &mut dyn Kernel, plan: &Plan) -> Execution {
     execution
 }
 
-/// Whether `op` may be sent after what failed in earlier stages.
-fn may_follow(plan: &Plan, step: Step, op: &Op, failed: &[FailedOp]) -> bool {
-    let gives_back = matches!(step, Step::Shrink { .. });
-    failed
-        .iter()
-        .all(|failed| match (failed.op.device(), op.device()) {
-            (Some(there), Some(here)) => {
-                let parent_after_child = gives_back && there == here;
-                let together = plan.conserve_together(there, here);
-                !parent_after_child && (gives_back || !together)
+/// Where something failed, or was withheld because something else had.
+#[derive(Default)]
+struct Stopped {
+    devices: BTreeSet<DeviceName>,
+    rules: bool,
+}
+
+impl Stopped {
+    fn stop(&mut self, op: &Op) {
+        match op.device() {
+            Some(device) => {
+                self.devices.insert(device.clone());
             }
-            // Rules may name only classes that are there, and classes may go only once no rule names them.
-            (Some(_), None) => false,
-            (None, _) => gives_back,
-        })
+            None => self.rules = true,
+        }
+    }
+
+    /// Whether `op` may be sent after what was stopped in earlier stages.
+    fn lets(&self, plan: &Plan, step: Step, op: &Op) -> bool {
+        let Some(device) = op.device() else {
+            // Rules may name only classes that are there.
+            return self.devices.is_empty() && !self.rules;
+        };
+        match step {
+            // A class may go only once no rule names it.
+            Step::RemoveClasses => !self.rules && !self.devices.contains(device),
+            // A parent may shrink only after its children; other devices give back all the same.
+            Step::Shrink { .. } | Step::Release => !self.devices.contains(device),
+            // What another has not given back cannot be given out.
+            Step::LeaveClasses
+            | Step::TakeOver
+            | Step::FirstRules
+            | Step::Grow { .. }
+            | Step::Leaves
+            | Step::Rules => {
+                !self.rules
+                    && !self
+                        .devices
+                        .iter()
+                        .any(|stopped| plan.conserve_together(stopped, device))
+            }
+        }
+    }
 }
 
 /// Brings the kernel to `goal`: plans from what it holds, writes, reads again, until nothing is left.

@@ -152,8 +152,8 @@ impl Stages {
             let Some(class) = tree.classes.get(&minor) else {
                 continue;
             };
-            let essential =
-                minor == tree.default || names.place(device, minor).is_some_and(is_essential);
+            let essential = ancestry(tree, tree.default).contains(&minor)
+                || names.place(device, minor).is_some_and(is_essential);
             let ops = if essential {
                 &mut self.take_over
             } else {
@@ -298,15 +298,17 @@ fn set_leaf(ops: &mut Vec<Op>, device: &DeviceName, id: ClassId, from: &TcClass,
     }
 }
 
-/// How many classes lie above `minor`; bounded by the tree's size, so that a loop cannot hold it up.
+/// How many classes lie above `minor`.
 fn depth(tree: &Tree, minor: Minor) -> usize {
-    let mut above = tree.classes.get(&minor).and_then(|class| class.parent);
-    let mut depth = 0;
-    while let Some(parent) = above.filter(|_| depth < tree.classes.len()) {
-        depth += 1;
-        above = tree.classes.get(&parent).and_then(|class| class.parent);
-    }
-    depth
+    ancestry(tree, minor).len().saturating_sub(1)
+}
+
+/// `minor` and the classes above it; bounded by the tree's size, so that a loop cannot hold it up.
+fn ancestry(tree: &Tree, minor: Minor) -> Vec<Minor> {
+    let above = |minor: &Minor| tree.classes.get(minor).and_then(|class| class.parent);
+    std::iter::successors(Some(minor), above)
+        .take(tree.classes.len() + 1)
+        .collect()
 }
 
 /// Whether the classes differ in what a change of class can mend: a leaf is changed by itself, and what
