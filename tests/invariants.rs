@@ -164,6 +164,10 @@ impl Watched {
         watched.next = 0;
         watched
     }
+
+    fn held(&mut self) -> KernelState {
+        self.kernel.observe().unwrap().state
+    }
 }
 
 impl Kernel for Watched {
@@ -199,7 +203,7 @@ impl Kernel for Watched {
                     .into_iter()
                     .map(|devices| (devices, rate(POOL)))
                     .collect();
-                for breach in breaches(&self.kernel.held().state, &pools) {
+                for breach in breaches(&self.held(), &pools) {
                     self.broken.push(format!("after {op:?}: {breach}"));
                 }
                 outcome
@@ -239,13 +243,13 @@ proptest! {
         let pools = pools();
         let outcome = converge(&mut kernel, &goal(&to, &pools));
         prop_assert_eq!(&kernel.broken, &Vec::<String>::new());
-        prop_assert_eq!(outcome.is_ok(), kernel.kernel.held().state == to);
+        prop_assert_eq!(outcome.is_ok(), kernel.held() == to);
 
         // Whatever became of it, there is a way back that conserves as well.
         kernel.script.clear();
         converge(&mut kernel, &goal(&from, &pools)).unwrap();
         prop_assert_eq!(&kernel.broken, &Vec::<String>::new());
-        prop_assert_eq!(&kernel.kernel.held().state, &from);
+        prop_assert_eq!(kernel.held(), from);
     }
 
     /// A crash after any op is safe: the next start, which plans from what is there, ends where a clean
@@ -259,7 +263,7 @@ proptest! {
         kernel.apply(&ops);
         converge(&mut kernel, &goal(&to, &pools)).unwrap();
         prop_assert_eq!(&kernel.broken, &Vec::<String>::new());
-        prop_assert_eq!(&kernel.kernel.held().state, &to);
+        prop_assert_eq!(kernel.held(), to);
     }
 
     /// Nothing to do means nothing written.
@@ -269,7 +273,7 @@ proptest! {
         let pools = pools();
         converge(&mut kernel, &goal(&to, &pools)).unwrap();
         let writes = kernel.kernel.writes();
-        prop_assert!(diff(&kernel.kernel.held().state, &goal(&to, &pools)).is_empty());
+        prop_assert!(diff(&kernel.held(), &goal(&to, &pools)).is_empty());
         converge(&mut kernel, &goal(&to, &pools)).unwrap();
         prop_assert_eq!(kernel.kernel.writes(), writes);
     }
@@ -327,7 +331,7 @@ proptest! {
         let before: BTreeMap<_, _> = from.trees.clone();
         let execution = execute(&mut kernel, &plan);
         prop_assert_eq!(execution.failed.len(), 1);
-        for (device, tree) in &kernel.kernel.held().state.trees {
+        for (device, tree) in &kernel.held().trees {
             for (minor, class) in &tree.classes {
                 let had = before.get(device).and_then(|tree| tree.classes.get(minor));
                 prop_assert!(had.is_some_and(|had| class.rate <= had.rate), "{device} {minor:?} grew");
@@ -365,7 +369,7 @@ fn a_device_that_vanishes_is_an_error_that_names_it() {
         .to_string();
     assert!(error.contains("mpls0"), "{error}");
     assert_eq!(
-        kernel.kernel.held().state.trees[&device("wan0")],
+        kernel.held().trees[&device("wan0")],
         from.trees[&device("wan0")]
     );
     kernel
@@ -374,6 +378,6 @@ fn a_device_that_vanishes_is_an_error_that_names_it() {
         .devices
         .insert(device("mpls0"), gone);
     converge(&mut kernel, &goal(&to, &pools)).unwrap();
-    assert_eq!(kernel.kernel.held().state, to);
+    assert_eq!(kernel.held(), to);
     assert_eq!(kernel.broken, Vec::<String>::new());
 }

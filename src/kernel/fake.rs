@@ -3,9 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::tc::htb::INNER_QUANTUM;
 use super::{Kernel, KernelError, OpError};
+use crate::model::class::Priority;
 use crate::model::names::DeviceName;
-use crate::model::state::{ClassId, Device, LeafKind, Major, Observed, Role, Root, TcClass, Tree};
+use crate::model::state::{
+    ClassId, Device, Leaf, LeafKind, Major, Minor, Observed, Role, Root, TcClass, Tree,
+};
 use crate::plan::op::Op;
 
 /// A kernel in memory.
@@ -34,13 +38,7 @@ impl FakeKernel {
         }
     }
 
-    /// All that it holds.
-    #[must_use]
-    pub const fn held(&self) -> &Observed {
-        &self.observed
-    }
-
-    /// All that it holds, to be changed behind everybody's back.
+    /// What it holds, to be changed behind everybody's back.
     pub const fn held_mut(&mut self) -> &mut Observed {
         &mut self.observed
     }
@@ -77,8 +75,10 @@ impl FakeKernel {
                 self.set_root(device, Root::Ours);
                 Ok(())
             }
-            Op::DeleteRoot { device, major, .. } => {
-                self.tree(device, *major)?;
+            Op::DeleteRoot { device, .. } => {
+                if !self.observed.state.trees.contains_key(device) {
+                    return Err(refused(22, "Invalid argument"));
+                }
                 self.observed.state.trees.remove(device);
                 self.set_root(
                     device,
@@ -89,37 +89,29 @@ impl FakeKernel {
                 Ok(())
             }
             Op::AddClass { device, id, class } => self.add_class(device, *id, class),
-            Op::ChangeClass { device, id, to, .. } => {
-                let held = self.class(device, *id)?;
-                // The parent of a class cannot be changed; the kernel says yes and leaves it.
-                let role = match (&held.role, &to.role) {
-                    (
-                        Role::Leaf { leaf, .. },
-                        Role::Leaf {
-                            priority, quantum, ..
-                        },
-                    ) => Role::Leaf {
-                        priority: *priority,
-                        quantum: *quantum,
-                        leaf: *leaf,
-                    },
-                    (held, _) => held.clone(),
-                };
-                *held = TcClass {
-                    parent: held.parent,
-                    role,
-                    ..to.clone()
-                };
-                Ok(())
-            }
+            Op::ChangeClass { device, id, to, .. } => self.change_class(device, *id, to),
             Op::DeleteClass { device, id, .. } => self.delete_class(device, *id),
-            Op::SetLeaf { device, id, to, .. } => {
+            Op::SetLeaf {
+                device,
+                id,
+                from,
+                to,
+            } => {
                 if to.kind().is_none_or(|kind| !self.leaves.contains(&kind)) {
                     return Err(refused(2, "Specified qdisc kind is unknown"));
                 }
+                if has_children(self.tree(device, id.major)?, id.minor) {
+                    return Err(refused(22, "Invalid argument"));
+                }
                 match &mut self.class(device, *id)?.role {
+                    Role::Leaf { leaf: Some(_), .. } if from.is_none() => {
+                        return Err(refused(17, "File exists"));
+                    }
+                    Role::Leaf { leaf: None, .. } if from.is_some() => {
+                        return Err(refused(2, "No such file or directory"));
+                    }
                     Role::Leaf { leaf, .. } => *leaf = Some(*to),
-                    Role::Inner => return Err(refused(22, "Parent is not a leaf")),
+                    Role::Inner => {}
                 }
                 Ok(())
             }
@@ -161,24 +153,14 @@ impl FakeKernel {
         if tree.classes.contains_key(&id.minor) {
             return Err(refused(17, "File exists"));
         }
-        let role = match class.role {
-            Role::Leaf {
-                priority, quantum, ..
-            } => Role::Leaf {
-                priority,
-                quantum,
-                leaf: None,
-            },
-            // Without children yet, it is a leaf like any other; what it has of those figures is not told.
-            Role::Inner => Role::Inner,
-        };
         // A parent that does not exist is no error: the class lands at the root.
         let parent = class
             .parent
             .filter(|parent| tree.classes.contains_key(parent));
         if let Some(parent) = parent.and_then(|parent| tree.classes.get_mut(&parent)) {
-            parent.role = Role::Inner;
+            set_leaf(&mut parent.role, None);
         }
+        let role = as_leaf(&class.role, None);
         tree.classes.insert(
             id.minor,
             TcClass {
@@ -190,14 +172,33 @@ impl FakeKernel {
         Ok(())
     }
 
+    fn change_class(
+        &mut self,
+        device: &DeviceName,
+        id: ClassId,
+        to: &TcClass,
+    ) -> Result<(), OpError> {
+        let tree = self.tree(device, id.major)?;
+        let has_children = has_children(tree, id.minor);
+        let held = self.class(device, id)?;
+        // What a class with children keeps of priority and quantum is what it had before them.
+        let role = match held.role {
+            Role::Leaf { leaf, .. } if !has_children => as_leaf(&to.role, leaf),
+            Role::Leaf { .. } | Role::Inner => held.role.clone(),
+        };
+        // The parent of a class cannot be changed; the kernel says yes and leaves it.
+        *held = TcClass {
+            parent: held.parent,
+            role,
+            ..to.clone()
+        };
+        Ok(())
+    }
+
     fn delete_class(&mut self, device: &DeviceName, id: ClassId) -> Result<(), OpError> {
         self.class(device, id)?;
         let tree = self.tree(device, id.major)?;
-        if tree
-            .classes
-            .values()
-            .any(|class| class.parent == Some(id.minor))
-        {
+        if has_children(tree, id.minor) {
             return Err(refused(16, "Device or resource busy"));
         }
         tree.classes.remove(&id.minor);
@@ -205,9 +206,54 @@ impl FakeKernel {
     }
 }
 
+fn has_children(tree: &Tree, minor: Minor) -> bool {
+    tree.classes
+        .values()
+        .any(|class| class.parent == Some(minor))
+}
+
+fn set_leaf(role: &mut Role, to: Option<Leaf>) {
+    if let Role::Leaf { leaf, .. } = role {
+        *leaf = to;
+    }
+}
+
+/// Every class begins as one in which packets wait; what it is told as depends on its children.
+const fn as_leaf(role: &Role, leaf: Option<Leaf>) -> Role {
+    match role {
+        Role::Inner => Role::Leaf {
+            priority: Priority::FIRST,
+            quantum: INNER_QUANTUM,
+            leaf,
+        },
+        Role::Leaf {
+            priority, quantum, ..
+        } => Role::Leaf {
+            priority: *priority,
+            quantum: *quantum,
+            leaf,
+        },
+    }
+}
+
 impl Kernel for FakeKernel {
     fn observe(&mut self) -> Result<Observed, KernelError> {
-        Ok(self.observed.clone())
+        let mut observed = self.observed.clone();
+        for tree in observed.state.trees.values_mut() {
+            let parents: BTreeSet<Minor> = tree
+                .classes
+                .values()
+                .filter_map(|class| class.parent)
+                .collect();
+            for (_, class) in tree
+                .classes
+                .iter_mut()
+                .filter(|(minor, _)| parents.contains(minor))
+            {
+                class.role = Role::Inner;
+            }
+        }
+        Ok(observed)
     }
 
     fn apply(&mut self, ops: &[Op]) -> Vec<Result<(), OpError>> {

@@ -34,7 +34,7 @@ const ATM: u8 = 2;
 /// `TC_LINKLAYER_MASK`.
 const LINK_LAYER_MASK: u8 = 0x0f;
 /// For an inner class the kernel keeps none; without one it would derive it, and complain.
-const INNER_QUANTUM: u32 = 1_514;
+pub const INNER_QUANTUM: u32 = 1_514;
 
 /// Writes kind and options of a root qdisc.
 pub fn encode_root(messages: &mut Messages, default: Minor) {
