@@ -134,12 +134,12 @@ fn encode(
             if to.kind().is_none() || to.settled() != *to {
                 return Err(refused("the kernel cannot hold such a leaf to the letter"));
             }
-            let same_kind = from.is_some_and(|from| from.kind() == to.kind());
-            if from.is_some() && !same_kind {
+            let in_place = from.is_some_and(|from| changes_in_place(from, *to));
+            if from.is_some() && !in_place {
                 put_leaf_deletion(messages, index, *id);
                 owners.push((at, Part::Clearing));
             }
-            let flags = if same_kind {
+            let flags = if in_place {
                 0
             } else {
                 NLM_F_CREATE | NLM_F_EXCL
@@ -154,6 +154,12 @@ fn encode(
     }
     owners.push((at, Part::Whole));
     Ok(())
+}
+
+/// Whether a leaf becomes another with what waits in it. An `sfq` never does: the kernel has no change
+/// of it ("Change operation not supported by specified qdisc").
+fn changes_in_place(from: Leaf, to: Leaf) -> bool {
+    from.kind() == to.kind() && !matches!(to, Leaf::Sfq { .. } | Leaf::Other)
 }
 
 fn check(id: ClassId, class: &TcClass) -> Result<(), OpError> {
