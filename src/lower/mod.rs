@@ -1,1 +1,4 @@
 //! From a decision to what the kernel should hold.
+
+pub mod classify;
+mod control;
