@@ -151,6 +151,13 @@ const TRANSPORTS_READ: &[(&str, u128)] = &[
     ("pim", 103),
     ("vrrp", 112),
 ];
+const CODE_POINTS_READ: &[(&str, u128)] = &[
+    ("df", 0),
+    ("be", 0),
+    ("lephb", 1),
+    ("va", 44),
+    ("voice-admit", 44),
+];
 const ICMP6_TYPES: &[(&str, u128)] = &[
     ("mld-listener-query", 130),
     ("mld-listener-report", 131),
@@ -236,6 +243,7 @@ impl FieldKind {
                 .or_else(|| named(self.written(), text))
                 .or_else(|| match self {
                     Self::Transport => named(TRANSPORTS_READ, text),
+                    Self::Dscp => named(CODE_POINTS_READ, text),
                     _ => None,
                 })
                 .filter(|number| *number <= self.most()),
