@@ -1,6 +1,7 @@
 //! From a decision to the very type that observation returns, so that a diff compares like with like.
 
-mod classify;
+pub mod classify;
+mod control;
 pub mod figures;
 mod names;
 
@@ -9,6 +10,7 @@ use std::collections::BTreeSet;
 
 use thiserror::Error;
 
+use classify::ClassifyError;
 pub use names::Names;
 
 use crate::model::circuit::{Circuit, LeafChoice, TakeOver};
@@ -67,6 +69,9 @@ pub enum LowerError {
     /// No number is left.
     #[error(transparent)]
     Ids(#[from] IdsError),
+    /// Traffic that cannot be told apart.
+    #[error(transparent)]
+    Classify(#[from] ClassifyError),
 }
 
 /// What the kernel should hold, and what its numbers mean.
@@ -96,9 +101,10 @@ pub fn lower(
         .map_err(|error| vec![error.into()])?;
 
     let mut errors = Vec::new();
+    let table = classify::table(policy, ids).map_err(|error| vec![error.into()])?;
     let mut state = KernelState {
         trees: BTreeMap::new(),
-        table: Some(classify::table(policy, ids)),
+        table: Some(table),
     };
     for circuit in policy.circuits().values() {
         match tree(circuit, desired, facts, ids) {

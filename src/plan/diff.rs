@@ -88,7 +88,7 @@ const fn id(tree: &Tree, minor: Minor) -> ClassId {
 }
 
 fn restricted(table: Option<&Table>, standing: &BTreeSet<ClassId>) -> Option<Table> {
-    table.map(|table| table.without(&|id| !standing.contains(&id)))
+    table.map(|table| table.without(|id| !standing.contains(&id)))
 }
 
 fn set_table(ops: &mut Vec<Op>, now: &mut Option<Table>, to: Option<Table>) {
