@@ -182,7 +182,7 @@ fn led_to(table: &Table) -> BTreeSet<ClassId> {
                 Action::Priority(id) => {
                     led.insert(*id);
                 }
-                Action::Return => {}
+                Action::Return | Action::Continue => {}
             }
         }
     }
