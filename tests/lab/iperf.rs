@@ -25,7 +25,8 @@ pub fn iperf(
         let arguments = ["--client", &address, "--port", &port, "--json"];
         let output = client.try_run("iperf3", &[&arguments[..], options].concat());
         let report: Value = serde_json::from_slice(&output.stdout).expect("a report of iperf3");
-        if output.status.success() {
+        // With --json a failure is in the report, and the exit code that of a success.
+        if report["error"].is_null() {
             drop(listening);
             return report;
         }
@@ -38,5 +39,6 @@ pub fn iperf(
 /// Bit/s that the receiver of such a report had.
 pub fn received(report: &Value) -> f64 {
     let rate = &report["end"]["sum_received"]["bits_per_second"];
-    rate.as_f64().expect("a rate in the report of iperf3")
+    rate.as_f64()
+        .unwrap_or_else(|| panic!("no rate in {report:#}"))
 }
