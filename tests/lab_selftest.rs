@@ -1,5 +1,11 @@
 //! The lab itself: what it promises to the tests that stand on it.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "what a test's helpers cannot do fails the test"
+)]
+
 mod lab;
 
 use lab::address::*;
@@ -7,7 +13,8 @@ use lab::bulk::Bulk;
 use lab::capture::Capture;
 use lab::namespace::Namespace;
 use lab::paced::Paced;
-use lab::probe::{Keepalive, ping, reaches};
+use lab::probe::{Keepalive, Listening, open, ping, reaches};
+use lab::snapshot::Snapshot;
 use lab::trace::Trace;
 use lab::udp::UdpFlood;
 use lab::{Lab, measure, now, quiet_machine, ready, sleep};
@@ -235,6 +242,60 @@ fn wait_until_unheld(inodes: &[String]) {
         assert!(now() < deadline, "{} holders are left", holders(inodes));
         sleep(Duration::from_millis(20));
     }
+}
+
+#[test]
+fn a_snapshot_shows_what_was_left_behind() {
+    if !ready() {
+        return;
+    }
+    let lab = Lab::new();
+    let before = Snapshot::of(lab.edge());
+    before.assert_same(&Snapshot::of(lab.edge()));
+    shape(lab.edge(), "mpls0", "10mbit", "pfifo limit 10");
+    let nft = |text: &str| lab.edge().feed("nft", &["-f", "-"], text);
+    nft("table inet other { chain c { counter; }; }");
+    lab.edge()
+        .enter(|| std::fs::write("/proc/sys/net/ipv4/conf/wan0/arp_filter", "1"))
+        .unwrap();
+    let changes = before.changes(&Snapshot::of(lab.edge())).join("\n");
+    for expected in [
+        "+tc qdisc: qdisc htb 1:",
+        "class htb 1:10",
+        "+nft",
+        "wan0/arp_filter: 1",
+    ] {
+        assert!(changes.contains(expected), "{expected} is not in {changes}");
+    }
+    lab.edge()
+        .run("tc", &["qdisc", "del", "dev", "mpls0", "root"]);
+    nft("delete table inet other");
+    lab.edge()
+        .enter(|| std::fs::write("/proc/sys/net/ipv4/conf/wan0/arp_filter", "0"))
+        .unwrap();
+    before.assert_same(&Snapshot::of(lab.edge()));
+}
+
+#[test]
+fn a_refused_connection_fails_as_it_was_refused() {
+    use std::io::ErrorKind;
+    if !ready() {
+        return;
+    }
+    let lab = Lab::new();
+    let _web = Listening::start((lab.internet(), WEB), 80);
+    let from = (lab.datacentre(), SESSION_HOST);
+    assert!(open(from, WEB, 80).is_ok());
+    assert_eq!(open(from, WEB, 81), Err(ErrorKind::ConnectionRefused));
+    lab.edge().feed(
+        "nft",
+        &["-f", "-"],
+        "table inet other { chain c { type filter hook forward priority 0;
+            ip daddr 203.0.113.7 tcp dport 80 reject with tcp reset;
+            ip daddr 203.0.113.80 reject with icmp type admin-prohibited; }; }",
+    );
+    assert_eq!(open(from, WEB, 80), Err(ErrorKind::ConnectionRefused));
+    assert_eq!(open(from, SHORTCUTS, 80), Err(ErrorKind::HostUnreachable));
 }
 
 #[test]

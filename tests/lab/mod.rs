@@ -59,6 +59,7 @@ pub mod namespace;
 pub mod paced;
 pub mod probe;
 pub mod series;
+pub mod snapshot;
 pub mod socket;
 pub mod time;
 pub mod topology;

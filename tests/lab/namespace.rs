@@ -137,6 +137,11 @@ impl Namespace {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
+    /// The names of the devices, in order.
+    pub fn devices(&self) -> Vec<String> {
+        self.enter(devices_here)
+    }
+
     /// Starts a command made by [`Namespace::command`]. It is killed when the handle is dropped, or
     /// when this process ends in whatever way.
     pub fn spawn(&self, command: Command) -> Process {
@@ -185,6 +190,16 @@ impl Namespace {
             }
         })
     }
+}
+
+/// The devices that the calling thread's `/sys` shows.
+pub fn devices_here() -> Vec<String> {
+    let entries = fs::read_dir("/sys/class/net").expect("/sys");
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
 }
 
 /// Takes the calling thread into a network namespace, and gives it the `/sys` of that, as

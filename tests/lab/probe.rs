@@ -2,7 +2,7 @@
 
 use super::Namespace;
 use super::series::Gauge;
-use super::socket::{connect_to, run_first, udp};
+use super::socket::{connect_to, run_first, tcp_connect, tcp_listener, udp};
 use super::time::{Nanos, nanos, now, sleep_until};
 use nix::libc;
 use nix::sys::socket::{
@@ -28,6 +28,38 @@ pub fn ping(from: &Namespace, to: IpAddr, count: u16, patience: Duration) -> Vec
 /// Whether one of three echo requests is answered within a second each.
 pub fn reaches(from: &Namespace, to: IpAddr) -> bool {
     (0..3).any(|_| ping(from, to, 1, Duration::from_secs(1))[0].is_some())
+}
+
+/// Opens a TCP connection: how long that took, or what became of it. A reset is
+/// `ConnectionRefused`, an ICMP "prohibited" `HostUnreachable` or `PermissionDenied`, silence
+/// `WouldBlock` (or, in the middle of it, `TimedOut`) after five seconds. Somebody must listen there,
+/// see [`Listening`].
+pub fn open(
+    from: (&Namespace, IpAddr),
+    to: IpAddr,
+    port: u16,
+) -> Result<Duration, std::io::ErrorKind> {
+    from.0.make(|| {
+        let start = now();
+        tcp_connect(SocketAddr::new(from.1, 0), SocketAddr::new(to, port), 0)
+            .map(|_| Duration::from_nanos(now() - start))
+            .map_err(|error| error.kind())
+    })
+}
+
+/// A port that accepts connections and says nothing.
+pub struct Listening {
+    _listener: std::net::TcpListener,
+}
+
+impl Listening {
+    /// The kernel accepts up to 128, without any help of ours.
+    pub fn start(at: (&Namespace, IpAddr), port: u16) -> Self {
+        let address = SocketAddr::new(at.1, port);
+        Self {
+            _listener: at.0.make(|| tcp_listener(address, 0)),
+        }
+    }
 }
 
 // A raw socket, since a datagram one depends on a sysctl. It is connected, so that it hears only the

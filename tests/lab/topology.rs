@@ -1,9 +1,13 @@
 //! Cables, addresses and routes: one `ip -batch` for the cables, then one for each namespace, all at
 //! once. What takes the time is the kernel making namespaces, not us.
 
+use super::namespace::devices_here;
+use super::time::{SECOND, now, sleep};
 use super::{Lab, Namespace};
+use std::fs;
 use std::io::Write;
 use std::process::{Child, Stdio};
+use std::time::Duration;
 
 /// The edge's own packet filter: foreign to wanshift, which has to leave it alone.
 const MASQUERADE: &str = "table inet lab {
@@ -113,16 +117,19 @@ route add 2001:db8:2::/48 via 2001:db8:77::2
 
 pub(super) fn build(lab: &Lab) {
     let mut cables = String::new();
-    for (a, device_a, b, device_b) in [
+    let ends = [
         (lab.edge(), "lan0", lab.datacentre(), "edge0"),
         (lab.edge(), "mpls0", lab.provider(), "edge0"),
         (lab.edge(), "wan0", lab.internet(), "edge0"),
         (lab.provider(), "provins0", lab.provins(), "uplink0"),
         (lab.provider(), "nemours0", lab.nemours(), "uplink0"),
-    ] {
-        let (a, b) = (a.path(), b.path());
+    ];
+    // Ends with the same index are news to the kernel that can wait for a second; others cannot.
+    for (index, (a, device_a, b, device_b)) in (2..).zip(ends) {
+        let (a, b, peer) = (a.path(), b.path(), index + 10);
         cables.push_str(&format!(
-            "link add {device_a} netns {a} type veth peer name {device_b} netns {b}\n"
+            "link add {device_a} index {index} netns {a} type veth \
+             peer name {device_b} index {peer} netns {b}\n"
         ));
     }
     finish(feed(lab.edge(), "ip", &["-batch", "-"], &cables));
@@ -140,6 +147,41 @@ pub(super) fn build(lab: &Lab) {
         running.push(feed(namespace, "ip", &["-batch", "-"], &batch));
     }
     running.into_iter().for_each(finish);
+    settle(lab);
+}
+
+/// The kernel tells a device that its cable is plugged in only a little later, and gives it its
+/// link-local address then. A test that compares before and after wants that to be over.
+fn settle(lab: &Lab) {
+    let deadline = now() + 10 * SECOND;
+    for namespace in lab.all() {
+        namespace.enter(|| {
+            loop {
+                let up = devices_here()
+                    .iter()
+                    .filter(|name| *name != "lo")
+                    .all(|name| {
+                        let state = fs::read_to_string(format!("/sys/class/net/{name}/operstate"));
+                        state.is_ok_and(|state| state.trim() == "up")
+                    });
+                let links =
+                    fs::read_to_string("/proc/thread-self/net/if_inet6").unwrap_or_default();
+                let local = links
+                    .lines()
+                    .filter(|line| line.starts_with("fe80"))
+                    .count();
+                if up && local + 1 == devices_here().len() {
+                    return;
+                }
+                assert!(
+                    now() < deadline,
+                    "the links of {} stay down",
+                    namespace.label()
+                );
+                sleep(Duration::from_millis(2));
+            }
+        });
+    }
 }
 
 fn feed(namespace: &Namespace, program: &str, arguments: &[&str], text: &str) -> Child {
