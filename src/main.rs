@@ -1,3 +1,2 @@
-//! The binary `wanshift`.
-
+//! x
 fn main() {}

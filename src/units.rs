@@ -220,7 +220,7 @@ fn decimal(number: &str, scale: u64) -> Option<Result<u64, RateError>> {
         fraction.parse().ok()?
     };
     let scaled = (whole * tenth + parts) * u128::from(scale);
-    if scaled % tenth != 0 {
+    if !scaled.is_multiple_of(tenth) {
         return Some(Err(RateError::Fraction {
             text: number.to_owned(),
         }));
@@ -267,6 +267,26 @@ impl From<Rate> for String {
     }
 }
 
+/// A point in time on a clock that never steps back: so long after that clock's own beginning.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+pub struct Moment(pub std::time::Duration);
+
+impl Moment {
+    /// How long `earlier` lies back; nothing where it lies ahead.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> std::time::Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// The point so much later.
+    #[must_use]
+    pub const fn plus(self, duration: std::time::Duration) -> Self {
+        Self(self.0.saturating_add(duration))
+    }
+}
+
 /// A part of one, between 0 and 1, in billionths: how far a ramp has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Fraction(u32);
@@ -276,6 +296,12 @@ impl Fraction {
     pub const ZERO: Self = Self(0);
     /// All of it.
     pub const ONE: Self = Self(1_000_000_000);
+
+    /// In whole percent, rounded down.
+    #[must_use]
+    pub const fn percent(self) -> u32 {
+        self.0 / (Self::ONE.0 / 100)
+    }
 
     /// `part` of `whole`, at most one; one where `whole` is zero.
     #[must_use]

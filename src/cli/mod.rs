@@ -1,1 +1,90 @@
 //! The command line: a file a verb.
+//!
+//! Results go to stdout, talk to stderr. 0 is good, 1 is not, 2 is a usage error (and, where
+//! `plan --detailed-exitcode` asks for it, "there is something to do").
+
+mod apply;
+mod check;
+mod output;
+mod plan;
+mod session;
+mod teardown;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+pub use output::Output;
+use output::Format;
+
+use crate::kernel::{Kernel, KernelError};
+use crate::model::names::PhaseName;
+
+/// Moves WAN capacity from one circuit to another while people work over both, and puts it back.
+#[derive(Debug, Parser)]
+#[command(name = "wanshift", version, about, disable_help_subcommand = true)]
+#[command(arg_required_else_help = true, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Args)]
+struct Global {
+    /// Directory with host.toml and policy.d/
+    #[arg(long, global = true, value_name = "DIR", env = "WANSHIFT_CONFIG", default_value = "/etc/wanshift")]
+    config: PathBuf,
+    /// Directory for what must outlive a restart
+    #[arg(long, global = true, value_name = "DIR", env = "WANSHIFT_STATE", default_value = "/var/lib/wanshift")]
+    state: PathBuf,
+    /// Print results as JSON
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Read host and policy files and say all that is wrong with them; no root, any path
+    Check(check::CheckArgs),
+    /// Show what would change in this kernel and why, class by class; writes nothing
+    Plan(plan::PlanArgs),
+    /// Make the kernel hold what the policy files say for the present phase
+    Apply,
+    /// Enter a phase, over its ramp where it has one
+    Phase {
+        /// The phase to enter
+        name: PhaseName,
+    },
+    /// Take everything of ours out of the kernel
+    Teardown,
+}
+
+/// Opens the kernel that a verb works on.
+pub type OpenKernel<'a> = &'a mut dyn FnMut() -> Result<Box<dyn Kernel>, KernelError>;
+
+/// Runs the command line `arguments` on the kernel that `kernel` opens; returns the exit code.
+pub fn run(
+    arguments: impl IntoIterator<Item = OsString>,
+    kernel: OpenKernel<'_>,
+    output: &mut Output<'_>,
+) -> u8 {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => return output.usage(&error),
+    };
+    if cli.global.json {
+        output.set_format(Format::Json);
+    }
+    let global = &cli.global;
+    let outcome = match &cli.verb {
+        Verb::Check(args) => check::check(global, args, output),
+        Verb::Plan(args) => plan::plan(global, args, kernel, output),
+        Verb::Apply => apply::apply(global, kernel, output),
+        Verb::Phase { name } => apply::phase(global, name, kernel, output),
+        Verb::Teardown => teardown::teardown(global, kernel, output),
+    };
+    outcome.unwrap_or_else(|failure| output.failure(&failure))
+}

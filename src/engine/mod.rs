@@ -1,1 +1,193 @@
-//! What should hold now.
+//! What should hold now: a phase, or the way into it.
+//!
+//! The engine knows no clock and no kernel. It is told what was asked for and what time it is, and
+//! answers with [`Desired`] and the next time at which the answer will be another.
+
+mod ramp;
+mod reasons;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::model::desired::{Desired, Holding, Reasons};
+use crate::model::names::{ConditionName, PhaseName};
+use crate::model::node::{NodeKey, Place};
+use crate::policy::Policy;
+use crate::units::{Fraction, Moment, Rates};
+
+/// How far apart the steps of a ramp are.
+pub const STEP: Duration = Duration::from_millis(100);
+
+/// Decides what should hold under one policy.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    policy: Arc<Policy>,
+    phase: PhaseName,
+    ramp: Option<Ramp>,
+}
+
+/// The way from what held into the phase.
+#[derive(Debug, Clone)]
+struct Ramp {
+    from: BTreeMap<NodeKey, Holding>,
+    began: Moment,
+    length: Duration,
+}
+
+/// Why a phase cannot be entered.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum EngineError {
+    /// There is none of that name.
+    #[error("there is no phase `{phase}`; the policy has {}", known.join(", "))]
+    NoSuchPhase {
+        /// What was asked for.
+        phase: PhaseName,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// Its condition is not true.
+    #[error("phase `{phase}` requires the condition `{condition}`, which is not true")]
+    Requires {
+        /// The phase.
+        phase: PhaseName,
+        /// The condition.
+        condition: ConditionName,
+    },
+}
+
+impl Engine {
+    /// An engine whose phase holds already.
+    ///
+    /// # Errors
+    /// Where the policy has no such phase.
+    pub fn holding(policy: Arc<Policy>, phase: PhaseName) -> Result<Self, EngineError> {
+        if !policy.phases().contains_key(&phase) {
+            let known = policy
+                .phases()
+                .keys()
+                .map(|name| format!("`{name}`"))
+                .collect();
+            return Err(EngineError::NoSuchPhase { phase, known });
+        }
+        Ok(Self {
+            policy,
+            phase,
+            ramp: None,
+        })
+    }
+
+    /// An engine that enters `phase`.
+    ///
+    /// # Errors
+    /// Where the policy has no such phase, or its condition is not true. Conditions read as false.
+    pub fn entering(policy: Arc<Policy>, phase: PhaseName) -> Result<Self, EngineError> {
+        let engine = Self::holding(policy, phase)?;
+        let requires = engine
+            .policy
+            .phases()
+            .get(&engine.phase)
+            .and_then(|phase| phase.requires.clone());
+        match requires {
+            Some(condition) => Err(EngineError::Requires {
+                phase: engine.phase,
+                condition,
+            }),
+            None => Ok(engine),
+        }
+    }
+
+    /// The same, on its way since `now` from what is held by each place so far: over the phase's ramp,
+    /// or at once where nothing was held or no share changes.
+    #[must_use]
+    pub fn starting(mut self, from: BTreeMap<NodeKey, Holding>, now: Moment) -> Self {
+        let length = self
+            .policy
+            .phases()
+            .get(&self.phase)
+            .map_or(Duration::ZERO, |phase| phase.ramp);
+        let goal = self.goal();
+        let shares = |nodes: &BTreeMap<NodeKey, Holding>| -> Vec<(NodeKey, Rates)> {
+            let circuits = nodes.iter().filter(|(key, _)| key.place == Place::Circuit);
+            circuits
+                .map(|(key, holding)| (key.clone(), holding.guarantee))
+                .collect()
+        };
+        if !length.is_zero() && !from.is_empty() && shares(&from) != shares(&goal.nodes) {
+            self.ramp = Some(Ramp {
+                from,
+                began: now,
+                length,
+            });
+        }
+        self
+    }
+
+    /// How long the way into the phase takes.
+    #[must_use]
+    pub fn ramp(&self) -> Duration {
+        self.ramp
+            .as_ref()
+            .map_or(Duration::ZERO, |ramp| ramp.length)
+    }
+
+    /// The policy.
+    #[must_use]
+    pub const fn policy(&self) -> &Arc<Policy> {
+        &self.policy
+    }
+
+    /// The phase that holds or is being entered.
+    #[must_use]
+    pub const fn phase(&self) -> &PhaseName {
+        &self.phase
+    }
+
+    /// What should hold at `now`.
+    #[must_use]
+    pub fn desired(&self, now: Moment) -> Desired {
+        let goal = self.goal();
+        let Some(ramp) = &self.ramp else {
+            return goal;
+        };
+        let at = Fraction::of(now.since(ramp.began), ramp.length);
+        if at == Fraction::ONE {
+            return goal;
+        }
+        Desired {
+            nodes: ramp::between(&self.policy, &ramp.from, &goal.nodes, at),
+            phase: goal.phase,
+        }
+    }
+
+    /// What should hold once the phase is entered.
+    #[must_use]
+    pub fn goal(&self) -> Desired {
+        let nodes = self
+            .policy
+            .phases()
+            .get(&self.phase)
+            .map(|phase| self.policy.promises(phase))
+            .unwrap_or_default();
+        Desired {
+            phase: self.phase.clone(),
+            nodes,
+        }
+    }
+
+    /// Why each place has what it has.
+    #[must_use]
+    pub fn reasons(&self) -> Reasons {
+        reasons::reasons(&self.policy, &self.phase)
+    }
+
+    /// When [`Self::desired`] will next give another answer; `None` where it will not by itself.
+    #[must_use]
+    pub fn next_deadline(&self, now: Moment) -> Option<Moment> {
+        let ramp = self.ramp.as_ref()?;
+        let end = ramp.began.plus(ramp.length);
+        (now < end).then(|| now.plus(STEP).min(end))
+    }
+}

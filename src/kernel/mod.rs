@@ -10,8 +10,10 @@ use std::collections::BTreeSet;
 use thiserror::Error;
 
 use crate::model::names::DeviceName;
-use crate::model::state::{LeafKind, Observed};
+use crate::model::state::{ClassId, KernelState, LeafKind, Major, Observed};
 use crate::plan::op::Op;
+use tc::socket::RouteSocket;
+use tc::stats::Counters;
 
 /// What wanshift asks of a kernel.
 ///
@@ -99,4 +101,79 @@ pub enum OpError {
         /// What it said.
         why: String,
     },
+}
+
+/// The kernel of this machine, in the network namespace of the thread that opened it.
+#[derive(Debug)]
+pub struct Host {
+    socket: RouteSocket,
+}
+
+impl Host {
+    /// Opens a socket to it.
+    ///
+    /// # Errors
+    /// Where there is none to be had.
+    pub fn open() -> Result<Self, KernelError> {
+        let socket = RouteSocket::open().map_err(KernelError::Socket)?;
+        Ok(Self { socket })
+    }
+
+    /// Reads the counters of the classes of a device's tree into `into`, which is cleared first.
+    /// Where there is no such device there are no counters.
+    ///
+    /// # Errors
+    /// Where the read fails.
+    pub fn counters(
+        &mut self,
+        device: &DeviceName,
+        major: Major,
+        into: &mut Vec<(ClassId, Counters)>,
+    ) -> Result<(), KernelError> {
+        let failed = |cause| KernelError::Read {
+            what: "the counters of the traffic classes",
+            cause,
+        };
+        into.clear();
+        match link::index_of(&mut self.socket, device).map_err(failed)? {
+            Some(index) => tc::stats::read(&mut self.socket, index, major, into).map_err(failed),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Kernel for Host {
+    fn observe(&mut self) -> Result<Observed, KernelError> {
+        let seen = tc::observe::observe(&mut self.socket)?;
+        Ok(Observed {
+            state: KernelState {
+                trees: seen.trees,
+                table: nft::read()?,
+            },
+            devices: seen.devices,
+        })
+    }
+
+    fn apply(&mut self, ops: &[Op]) -> Vec<Result<(), OpError>> {
+        let filter = |op: &Op| matches!(op, Op::SetTable { .. });
+        let mut results = Vec::with_capacity(ops.len());
+        // Runs of traffic control are packed; the packet filter has its place between them.
+        for run in ops.chunk_by(|left, right| !filter(left) && !filter(right)) {
+            match run {
+                [Op::SetTable { from, to }] => {
+                    results.push(nft::apply(from.as_ref(), to.as_ref()));
+                }
+                _ => results.extend(tc::apply::apply(&mut self.socket, run)),
+            }
+        }
+        results
+    }
+
+    /// The answer is the same for every device.
+    fn leaves(&mut self, _device: &DeviceName) -> Result<BTreeSet<LeafKind>, KernelError> {
+        tc::probe::leaves(&mut self.socket).map_err(|cause| KernelError::Read {
+            what: "the kinds of leaf",
+            cause,
+        })
+    }
 }

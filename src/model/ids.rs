@@ -64,17 +64,24 @@ impl Ids {
         self.majors.iter().map(|(device, major)| (device, *major))
     }
 
-    /// Takes `minor` for `key` as known, unless either is taken.
-    pub fn learn_minor(&mut self, key: NodeKey, minor: Minor) {
-        if key.place != Place::Control && !self.minors.values().any(|known| *known == minor) {
-            self.minors.entry(key).or_insert(minor);
+    /// Takes numbers that are in use as known, except where the place or the number has another already.
+    pub fn learn(
+        &mut self,
+        minors: impl IntoIterator<Item = (NodeKey, Minor)>,
+        majors: impl IntoIterator<Item = (DeviceName, Major)>,
+    ) {
+        let mut taken: BTreeSet<Minor> = self.minors.values().copied().collect();
+        for (key, minor) in minors {
+            let fixed = key.place == Place::Control || minor == Minor::CONTROL;
+            if !fixed && !self.minors.contains_key(&key) && taken.insert(minor) {
+                self.minors.insert(key, minor);
+            }
         }
-    }
-
-    /// Takes `major` for `device` as known, unless either is taken.
-    pub fn learn_major(&mut self, device: DeviceName, major: Major) {
-        if !self.majors.values().any(|known| *known == major) {
-            self.majors.entry(device).or_insert(major);
+        let mut taken: BTreeSet<Major> = self.majors.values().copied().collect();
+        for (device, major) in majors {
+            if !self.majors.contains_key(&device) && taken.insert(major) {
+                self.majors.insert(device, major);
+            }
         }
     }
 
@@ -145,4 +152,66 @@ fn fnv1a(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn class(name: &str) -> NodeKey {
+        format!("internet.class.{name}").parse().unwrap()
+    }
+
+    fn device(name: &str) -> DeviceName {
+        name.parse().unwrap()
+    }
+
+    proptest! {
+        /// A place keeps its number whatever comes and goes around it, and in whatever order.
+        #[test]
+        fn numbers_are_stable(
+            names in prop::collection::btree_set("[a-z]{1,6}", 1..40),
+            more in prop::collection::btree_set("[a-z]{1,6}", 0..40),
+        ) {
+            let mut ids = Ids::default();
+            ids.assign(names.iter().map(|name| class(name)), [device("wan0")]).unwrap();
+            let before = ids.clone();
+            let all: BTreeSet<&String> = names.union(&more).collect();
+            ids.assign(all.iter().rev().map(|name| class(name)), [device("mpls0"), device("wan0")]).unwrap();
+            for name in &names {
+                prop_assert_eq!(ids.minor(&class(name)), before.minor(&class(name)));
+            }
+            prop_assert_eq!(ids.major(&device("wan0")), before.major(&device("wan0")));
+            let distinct: BTreeSet<Minor> = ids.minors().map(|(_, minor)| minor).collect();
+            prop_assert_eq!(distinct.len(), all.len());
+        }
+    }
+
+    #[test]
+    fn what_the_kernel_shows_is_taken_over_and_never_twice() {
+        let number = |minor| Minor::new(minor).unwrap();
+        let mut ids = Ids::default();
+        ids.learn(
+            [
+                (class("video"), number(0x77)),
+                (class("voice"), number(0x77)),
+                (class("gateway"), number(0x78)),
+            ],
+            [(device("wan0"), Major::new(0x7a05).unwrap())],
+        );
+        ids.assign(["video", "voice", "gateway"].map(class), [device("wan0")])
+            .unwrap();
+        assert_eq!(ids.minor(&class("video")), Some(number(0x77)));
+        assert_eq!(ids.minor(&class("gateway")), Some(number(0x78)));
+        assert_ne!(ids.minor(&class("voice")), Some(number(0x77)));
+        assert_eq!(ids.major(&device("wan0")), Major::new(0x7a05));
+    }
+
+    #[test]
+    fn a_host_that_is_full_says_so() {
+        let names = (0..=u32::from(Minor::MOST)).map(|number| class(&format!("c{number}")));
+        let error = Ids::default().assign(names, []).unwrap_err();
+        assert!(matches!(error, IdsError::Minors { .. }), "{error}");
+    }
 }

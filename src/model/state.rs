@@ -246,6 +246,42 @@ impl LeafKind {
 }
 
 impl Leaf {
+    /// The most packets that an `sfq` keeps: 127 of each of 128 flows
+    /// (`SFQ_MAX_DEPTH`, `SFQ_DEFAULT_FLOWS` of the kernel's `net/sched/sch_sfq.c`).
+    pub const SFQ_MOST: u32 = 127 * 128;
+
+    /// The nearest leaf that the kernel can hold to the letter, so that what is read is what was
+    /// written: a `pfifo` of at least 1 packet, an `sfq` of 2 to [`Leaf::SFQ_MOST`], an `fq_codel`
+    /// of at least 1 packet and of times between 1 µs and a minute, each up to 1 µs longer.
+    ///
+    /// CoDel counts in units of 1,024 ns (`CODEL_SHIFT` of the kernel's `include/net/codel.h`), so
+    /// one microsecond in 42 is no time that it can tell; 5 ms and 100 ms are.
+    #[must_use]
+    pub fn settled(self) -> Self {
+        let time = |us: u32| {
+            let units = (u64::from(us.clamp(1, 60_000_000)) * 1_000).div_ceil(1_024);
+            u32::try_from(units * 1_024 / 1_000).unwrap_or(u32::MAX)
+        };
+        match self {
+            Self::Pfifo { limit } => Self::Pfifo {
+                limit: limit.max(1),
+            },
+            Self::Sfq { limit } => Self::Sfq {
+                limit: limit.clamp(2, Self::SFQ_MOST),
+            },
+            Self::FqCodel {
+                limit,
+                target_us,
+                interval_us,
+            } => Self::FqCodel {
+                limit: limit.max(1),
+                target_us: time(target_us),
+                interval_us: time(interval_us),
+            },
+            Self::Cake | Self::Other => self,
+        }
+    }
+
     /// Its kind; `None` for one that is not ours.
     #[must_use]
     pub const fn kind(self) -> Option<LeafKind> {

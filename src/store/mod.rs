@@ -1,1 +1,208 @@
-//! What outlives a restart.
+//! What outlives a restart: the phase, the numbers of places, and the record of each change.
+//!
+//! One SQLite file in the state directory, every commit on disk before it returns
+//! (`synchronous = FULL`). Only the holder of the [`Lock`] writes.
+
+mod lock;
+mod record;
+mod schema;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use thiserror::Error;
+
+pub use lock::{Lock, LockError};
+pub use record::{NewRecord, Record, RecordId, RecordState};
+
+use crate::model::ids::Ids;
+use crate::model::names::PhaseName;
+
+/// The file in the state directory.
+const FILE: &str = "wanshift.db";
+
+/// Why the store cannot be read or written.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// The state directory cannot be made or entered.
+    #[error("cannot use the state directory {}", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// SQLite said no.
+    #[error("cannot {what} in the store {}", path.display())]
+    Sqlite {
+        /// What was attempted.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: rusqlite::Error,
+    },
+    /// What is there cannot be understood.
+    #[error("the store {} holds a {what} that cannot be read: {why}", path.display())]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// What cannot be read.
+        what: &'static str,
+        /// Why.
+        why: String,
+    },
+    /// A newer wanshift wrote it.
+    #[error("the store {} was written by a newer wanshift (format {found}, this one knows {known}); run that one", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+}
+
+/// The store of one state directory.
+#[derive(Debug)]
+pub struct Store {
+    connection: Connection,
+    path: PathBuf,
+}
+
+impl Store {
+    /// Opens the store in `directory` for reading and writing, making both where they are not there.
+    ///
+    /// # Errors
+    /// Where the directory cannot be used, or what is there is no store of ours.
+    pub fn open(directory: &Path) -> Result<Self, StoreError> {
+        lock::make_directory(directory)?;
+        let path = directory.join(FILE);
+        let connection = Connection::open(&path).map_err(sqlite("open a connection", &path))?;
+        let store = Self { connection, path };
+        store.set_up()?;
+        Ok(store)
+    }
+
+    /// Opens the store in `directory` for reading only; `None` where there is none.
+    ///
+    /// # Errors
+    /// Where what is there is no store of ours.
+    pub fn read(directory: &Path) -> Result<Option<Self>, StoreError> {
+        let path = directory.join(FILE);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&path, flags)
+            .map_err(sqlite("open a connection", &path))?;
+        let store = Self { connection, path };
+        store.check_version()?;
+        Ok(Some(store))
+    }
+
+    fn set_up(&self) -> Result<(), StoreError> {
+        let set = |what, sql: &str| {
+            self.connection
+                .execute_batch(sql)
+                .map_err(self.sqlite(what))
+        };
+        self.connection
+            .busy_timeout(Duration::from_secs(5))
+            .map_err(self.sqlite("set a timeout"))?;
+        set(
+            "set the journal",
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;",
+        )?;
+        if self.check_version()? == 0 {
+            set("make the tables", schema::SCHEMA)?;
+        }
+        Ok(())
+    }
+
+    fn check_version(&self) -> Result<i64, StoreError> {
+        let found = self
+            .connection
+            .query_row("PRAGMA user_version", [], |row| row.get(0))
+            .map_err(self.sqlite("read the format"))?;
+        if found > schema::VERSION {
+            return Err(StoreError::Newer {
+                path: self.path.clone(),
+                found,
+                known: schema::VERSION,
+            });
+        }
+        Ok(found)
+    }
+
+    /// The phase that holds, as far as the store knows.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub fn phase(&self) -> Result<Option<PhaseName>, StoreError> {
+        let name: Option<String> = self
+            .connection
+            .query_row("SELECT phase FROM intent", [], |row| row.get(0))
+            .optional()
+            .map_err(self.sqlite("read the phase"))?;
+        name.map(|name| name.parse().map_err(|error| self.corrupt("phase", &error)))
+            .transpose()
+    }
+
+    /// The numbers of places.
+    ///
+    /// # Errors
+    /// Where they cannot be read.
+    pub fn ids(&self) -> Result<Ids, StoreError> {
+        let text: Option<String> = self
+            .connection
+            .query_row("SELECT ids FROM numbers", [], |row| row.get(0))
+            .optional()
+            .map_err(self.sqlite("read the numbers"))?;
+        text.map_or_else(
+            || Ok(Ids::default()),
+            |text| {
+                serde_json::from_str(&text).map_err(|error| self.corrupt("set of numbers", &error))
+            },
+        )
+    }
+
+    fn put_ids(connection: &Connection, ids: &str) -> rusqlite::Result<usize> {
+        connection.execute(
+            "INSERT OR REPLACE INTO numbers (one, ids) VALUES (1, ?1)",
+            params![ids],
+        )
+    }
+
+    fn put_phase(
+        connection: &Connection,
+        phase: &PhaseName,
+        since: &str,
+    ) -> rusqlite::Result<usize> {
+        connection.execute(
+            "INSERT OR REPLACE INTO intent (one, phase, since) VALUES (1, ?1, ?2)",
+            params![phase.as_str(), since],
+        )
+    }
+
+    fn sqlite(&self, what: &'static str) -> impl FnOnce(rusqlite::Error) -> StoreError {
+        sqlite(what, &self.path)
+    }
+
+    fn corrupt(&self, what: &'static str, why: &dyn std::fmt::Display) -> StoreError {
+        StoreError::Corrupt {
+            path: self.path.clone(),
+            what,
+            why: why.to_string(),
+        }
+    }
+}
+
+fn sqlite(what: &'static str, path: &Path) -> impl FnOnce(rusqlite::Error) -> StoreError {
+    let path = path.to_owned();
+    move |cause| StoreError::Sqlite { what, path, cause }
+}

@@ -1,0 +1,128 @@
+//! Where a verb's words go: results to stdout, talk to stderr; a reader who has gone away is no error.
+
+use std::error::Error;
+use std::io::{ErrorKind, IsTerminal, Write};
+
+use serde::Serialize;
+
+/// The form of results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// Whether progress may be drawn over itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Screen {
+    /// A terminal: the last line may be written again.
+    Terminal,
+    /// A file or a pipe: a line stands.
+    Lines,
+}
+
+/// Where a verb's words go.
+pub struct Output<'a> {
+    out: &'a mut dyn Write,
+    err: &'a mut dyn Write,
+    format: Format,
+    screen: Screen,
+}
+
+/// What every JSON result begins with.
+#[derive(Serialize)]
+struct Versioned<'a, T> {
+    schema_version: u32,
+    #[serde(flatten)]
+    result: &'a T,
+}
+
+/// Why a verb failed: what was attempted and why not, with causes.
+pub type Failure = Box<dyn Error>;
+
+impl<'a> Output<'a> {
+    /// Results to `out`, talk to `err`.
+    pub fn new(out: &'a mut dyn Write, err: &'a mut dyn Write) -> Self {
+        let screen = if std::io::stderr().is_terminal() { Screen::Terminal } else { Screen::Lines };
+        Self { out, err, format: Format::Text, screen }
+    }
+
+    pub(super) const fn set_format(&mut self, format: Format) {
+        self.format = format;
+    }
+
+    pub(super) const fn format(&self) -> Format {
+        self.format
+    }
+
+    /// A result: as text, or as JSON where that was asked for.
+    pub(super) fn result<T: Serialize>(&mut self, result: &T, text: &str) -> Result<(), Failure> {
+        match self.format {
+            Format::Text => self.print(text),
+            Format::Json => {
+                let json = serde_json::to_string_pretty(&Versioned { schema_version: 1, result })?;
+                self.print(&format!("{json}\n"))
+            }
+        }
+    }
+
+    fn print(&mut self, text: &str) -> Result<(), Failure> {
+        match self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush()) {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+            outcome => Ok(outcome?),
+        }
+    }
+
+    /// Talk: a line to stderr. There is nobody to tell where that fails.
+    pub(super) fn say(&mut self, line: &str) {
+        let _ = writeln!(self.err, "{line}");
+    }
+
+    /// Progress: on a terminal one line that is written again, elsewhere a line of its own where
+    /// `milestone` says that it is worth one.
+    pub(super) fn progress(&mut self, line: &str, milestone: Milestone) {
+        let _ = match (self.screen, milestone) {
+            (Screen::Terminal, Milestone::Step) => write!(self.err, "\r\x1b[2K{line}"),
+            (Screen::Terminal, Milestone::Line) => writeln!(self.err, "\r\x1b[2K{line}"),
+            (Screen::Lines, Milestone::Line) => writeln!(self.err, "{line}"),
+            (Screen::Lines, Milestone::Step) => Ok(()),
+        };
+        let _ = self.err.flush();
+    }
+
+    pub(super) fn failure(&mut self, failure: &Failure) -> u8 {
+        let mut text = format!("error: {failure}");
+        let mut cause = failure.source();
+        while let Some(next) = cause {
+            text.push_str(&format!("\n  because: {next}"));
+            cause = next.source();
+        }
+        if self.format == Format::Json {
+            let error = serde_json::json!({ "schema_version": 1, "error": failure.to_string() });
+            let _ = self.print(&format!("{error:#}\n"));
+        }
+        self.say(&text);
+        1
+    }
+
+    pub(super) fn usage(&mut self, error: &clap::Error) -> u8 {
+        let text = error.render();
+        let _ = if error.use_stderr() {
+            write!(self.err, "{text}")
+        } else {
+            write!(self.out, "{text}")
+        };
+        u8::try_from(error.exit_code()).unwrap_or(2)
+    }
+}
+
+/// Whether a word of progress is worth a line that stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Milestone {
+    /// One of many.
+    Step,
+    /// One that stays.
+    Line,
+}

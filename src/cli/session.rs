@@ -1,0 +1,88 @@
+//! What the verbs that look at the kernel have in common.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use nix::unistd::{Uid, User};
+
+use super::Global;
+use super::output::{Failure, Output};
+use crate::check::unsupported;
+use crate::executor::change::Order;
+use crate::load::{self, Trust};
+use crate::model::names::PhaseName;
+use crate::model::state::KernelState;
+use crate::policy::{Policy, Style};
+use crate::store::Store;
+
+/// Reads the policy that is to be applied: from files that only their owner may write.
+pub fn policy(global: &Global, output: &mut Output<'_>) -> Result<Arc<Policy>, Failure> {
+    let loaded = load::directory(&global.config, Trust::Apply);
+    let policy = loaded.map_err(|faults| faults_text(&faults))?;
+    Ok(Arc::new(policy))
+}
+
+/// Refuses a policy that asks for what this version cannot hold the line to.
+pub fn enforceable(policy: &Policy) -> Result<(), Failure> {
+    let refused = unsupported(policy);
+    if refused.is_empty() {
+        return Ok(());
+    }
+    let lines: Vec<String> = refused.iter().map(|note| format!("\n  {note}")).collect();
+    Err(format!("this version cannot enforce all that the policy says:{}", lines.concat()).into())
+}
+
+/// The phase that holds: what the store says, else the policy's first.
+///
+/// Where the store knows nothing and yet something of ours is in the kernel, the store was lost, and
+/// which phase holds is the operator's to say.
+pub fn present_phase(
+    policy: &Policy,
+    store: Option<&Store>,
+    kernel: &KernelState,
+    state: &Path,
+) -> Result<PhaseName, Failure> {
+    let known = store.map(Store::phase).transpose()?.flatten();
+    match known {
+        Some(phase) if policy.phases().contains_key(&phase) => Ok(phase),
+        Some(phase) => Err(format!(
+            "phase `{phase}` holds, and the policy no longer has it; enter another first, or put it back"
+        )
+        .into()),
+        None if *kernel == KernelState::default() => Ok(policy.start().clone()),
+        None => Err(format!(
+            "the kernel holds what wanshift made, but the store in {} does not know which phase that is; \
+             nothing was written. Say which: wanshift phase NAME ({})",
+            state.display(),
+            policy.phases().keys().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        )
+        .into()),
+    }
+}
+
+/// Who orders what.
+pub fn order(what: String) -> Result<Order, Failure> {
+    let uid = Uid::current();
+    let name = User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name);
+    let actor = match std::env::var("SUDO_USER") {
+        Ok(user) if !user.is_empty() => format!("{name} (sudo: {user})"),
+        _ => name,
+    };
+    Ok(Order { actor, what, boot: crate::clock::boot_id()? })
+}
+
+/// How the holder of the lock is named to others.
+pub fn holder(order: &Order) -> String {
+    format!("`wanshift {}` by {}, process {}", order.what, order.actor, std::process::id())
+}
+
+/// Says which of a phase's promises this version does not keep.
+pub fn say_what_is_not_held(policy: &Policy, phase: &PhaseName, output: &mut Output<'_>) {
+    let Some(phase) = policy.phases().get(phase) else { return };
+    for block in &phase.blocks {
+        output.say(&format!(
+            "note: block `{block}` of phase `{}` is not held yet by this version: its traffic passes",
+            phase.name
+        ));
+    }
+}

@@ -1,0 +1,253 @@
+//! Ops as packed messages, and what became of each.
+
+use std::collections::HashMap;
+
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use nix::errno::Errno;
+
+use super::htb;
+use super::leaves;
+use super::message::{
+    Ack, Messages, ROOT, RTM_DELQDISC, RTM_DELTCLASS, RTM_NEWQDISC, RTM_NEWTCLASS,
+};
+use super::socket::{Reply, RouteSocket};
+use crate::kernel::OpError;
+use crate::kernel::link;
+use crate::model::names::DeviceName;
+use crate::model::state::{ClassId, Leaf, Major, Minor, TcClass};
+use crate::plan::op::Op;
+
+/// Writes ops of traffic control in order, packed, and says of each what became of it.
+///
+/// Device indexes are looked up anew, since a device may have been made again under its name. An op
+/// that HTB would take in silence and not do is refused here ([`htb::check_class`]), and so is one for
+/// the packet filter, which does not belong here.
+pub fn apply(socket: &mut RouteSocket, ops: &[Op]) -> Vec<Result<(), OpError>> {
+    let mut results = vec![Ok(()); ops.len()];
+    let mut indexes = HashMap::new();
+    let mut messages = Messages::new();
+    let mut owners = Vec::with_capacity(ops.len());
+    for (at, (op, result)) in ops.iter().zip(&mut results).enumerate() {
+        let written = index_for(socket, &mut indexes, op)
+            .and_then(|index| encode(&mut messages, index, op, at, &mut owners));
+        if let Err(error) = written {
+            *result = Err(error);
+        }
+    }
+    let replies = socket.send(&mut messages);
+    for ((at, part), reply) in owners.into_iter().zip(replies) {
+        let (Some(result), Some(op)) = (results.get_mut(at), ops.get(at)) else {
+            continue;
+        };
+        if let (Ok(()), Err(error)) = (&result, judge(reply, part, op)) {
+            *result = Err(error);
+        }
+    }
+    results
+}
+
+/// Changes classes of one device in place, packed: what [`apply`] does for a run of
+/// [`Op::ChangeClass`], without the ops.
+///
+/// The classes are not checked.
+pub fn change_classes<'a>(
+    socket: &mut RouteSocket,
+    index: u32,
+    classes: impl IntoIterator<Item = (ClassId, &'a TcClass)>,
+) -> Vec<Reply> {
+    let mut messages = Messages::new();
+    for (id, class) in classes {
+        put_class(&mut messages, index, id, class, Existing::Required);
+    }
+    socket.send(&mut messages)
+}
+
+/// Which of an op's messages one is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// It does what the op says.
+    Whole,
+    /// It takes away what stands in the way; nothing there is as good.
+    Clearing,
+}
+
+/// Whether a class must be there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Existing {
+    Required,
+    Forbidden,
+}
+
+fn index_for(
+    socket: &mut RouteSocket,
+    known: &mut HashMap<DeviceName, Option<u32>>,
+    op: &Op,
+) -> Result<u32, OpError> {
+    let device = op
+        .device()
+        .ok_or_else(|| refused("an op of the packet filter is none of traffic control"))?;
+    let index = match known.get(device) {
+        Some(index) => *index,
+        None => {
+            let index = link::index_of(socket, device).map_err(|error| {
+                refusal(error.raw_os_error().unwrap_or(Errno::EIO as i32), None)
+            })?;
+            known.insert(device.clone(), index);
+            index
+        }
+    };
+    index.ok_or_else(|| OpError::NoDevice {
+        device: device.clone(),
+    })
+}
+
+/// Writes an op's messages, and for each whose it is.
+fn encode(
+    messages: &mut Messages,
+    index: u32,
+    op: &Op,
+    at: usize,
+    owners: &mut Vec<(usize, Part)>,
+) -> Result<(), OpError> {
+    match op {
+        Op::AddRoot { major, default, .. } => put_root(messages, index, *major, *default),
+        Op::DeleteRoot { major, .. } => {
+            messages.begin(RTM_DELQDISC, 0, Ack::Own);
+            messages.tc_header(index, handle(*major), ROOT);
+        }
+        Op::AddClass { id, class, .. } => {
+            check(*id, class)?;
+            put_class(messages, index, *id, class, Existing::Forbidden);
+        }
+        Op::ChangeClass { id, from, to, .. } => {
+            check(*id, to)?;
+            if from.parent != to.parent {
+                return Err(refused("HTB cannot move a class to another parent"));
+            }
+            put_class(messages, index, *id, to, Existing::Required);
+        }
+        Op::DeleteClass { id, .. } => {
+            messages.begin(RTM_DELTCLASS, 0, Ack::Own);
+            messages.tc_header(index, class_handle(*id), handle(id.major));
+        }
+        Op::SetLeaf { id, from, to, .. } => {
+            if to.kind().is_none() || to.settled() != *to {
+                return Err(refused("the kernel cannot hold such a leaf to the letter"));
+            }
+            let in_place = from.is_some_and(|from| changes_in_place(from, *to));
+            if from.is_some() && !in_place {
+                put_leaf_deletion(messages, index, *id);
+                owners.push((at, Part::Clearing));
+            }
+            let flags = if in_place {
+                0
+            } else {
+                NLM_F_CREATE | NLM_F_EXCL
+            };
+            put_leaf(messages, index, *id, *to, flags).map_err(refused)?;
+        }
+        Op::SetTable { .. } => {
+            return Err(refused(
+                "an op of the packet filter is none of traffic control",
+            ));
+        }
+    }
+    owners.push((at, Part::Whole));
+    Ok(())
+}
+
+/// Whether a leaf becomes another with what waits in it. An `sfq` never does: the kernel has no change
+/// of it ("Change operation not supported by specified qdisc").
+fn changes_in_place(from: Leaf, to: Leaf) -> bool {
+    from.kind() == to.kind() && !matches!(to, Leaf::Sfq { .. } | Leaf::Other)
+}
+
+fn check(id: ClassId, class: &TcClass) -> Result<(), OpError> {
+    if class.parent == Some(id.minor) {
+        return Err(refused("a class cannot be its own parent"));
+    }
+    htb::check_class(class).map_err(refused)
+}
+
+/// Exclusively: where somebody else's root stands, the kernel refuses. The kernel's default does not
+/// count as one.
+fn put_root(messages: &mut Messages, index: u32, major: Major, default: Minor) {
+    messages.begin(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL, Ack::Own);
+    messages.tc_header(index, handle(major), ROOT);
+    htb::encode_root(messages, default);
+}
+
+fn put_class(
+    messages: &mut Messages,
+    index: u32,
+    id: ClassId,
+    class: &TcClass,
+    existing: Existing,
+) {
+    let parent = u32::from(class.parent.map_or(0, Minor::get));
+    match existing {
+        Existing::Required => messages.begin(RTM_NEWTCLASS, 0, Ack::WithBatch),
+        Existing::Forbidden => {
+            messages.begin(RTM_NEWTCLASS, NLM_F_CREATE | NLM_F_EXCL, Ack::Own);
+        }
+    }
+    messages.tc_header(index, class_handle(id), handle(id.major) | parent);
+    htb::encode_class(messages, class);
+}
+
+/// The leaf's handle is its class's minor. Under the same handle and of the same kind it is changed in
+/// place, with what waits in it; the handle of another kind has to be free first.
+fn put_leaf(
+    messages: &mut Messages,
+    index: u32,
+    id: ClassId,
+    leaf: Leaf,
+    flags: u16,
+) -> Result<(), &'static str> {
+    messages.begin(RTM_NEWQDISC, flags, Ack::Own);
+    messages.tc_header(index, u32::from(id.minor.get()) << 16, class_handle(id));
+    leaves::encode(messages, leaf)
+}
+
+fn put_leaf_deletion(messages: &mut Messages, index: u32, id: ClassId) {
+    messages.begin(RTM_DELQDISC, 0, Ack::Own);
+    messages.tc_header(index, 0, class_handle(id));
+}
+
+fn handle(major: Major) -> u32 {
+    u32::from(major.get()) << 16
+}
+
+fn class_handle(id: ClassId) -> u32 {
+    handle(id.major) | u32::from(id.minor.get())
+}
+
+/// What a reply says of its op.
+fn judge(reply: Reply, part: Part, op: &Op) -> Result<(), OpError> {
+    match reply {
+        Reply::Done => Ok(()),
+        Reply::Refused { errno, .. } if part == Part::Clearing && errno == Errno::ENOENT as i32 => {
+            Ok(())
+        }
+        Reply::Refused { errno, message } => Err(match op.device() {
+            Some(device) if errno == Errno::ENODEV as i32 => OpError::NoDevice {
+                device: device.clone(),
+            },
+            _ => refusal(errno, message),
+        }),
+        Reply::Unknown { why } => Err(OpError::Unknown { why }),
+    }
+}
+
+/// An op that is refused before the kernel sees it.
+fn refused(why: &str) -> OpError {
+    refusal(Errno::EINVAL as i32, Some(why.to_owned()))
+}
+
+fn refusal(errno: i32, message: Option<String>) -> OpError {
+    OpError::Refused {
+        errno,
+        why: Errno::from_raw(errno).desc().to_owned(),
+        message,
+    }
+}

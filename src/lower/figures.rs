@@ -1,0 +1,68 @@
+//! The figures that a policy does not give: bursts, quanta, limits of queues.
+
+use crate::model::class::Weight;
+use crate::model::state::{Device, Leaf, LeafKind, Ticks};
+use crate::units::Rate;
+
+/// How long a class may send at once what it saved: long enough that a late timer on a busy machine
+/// loses nothing, short enough that all classes of a pool together stay within 10 ms of it.
+const BURST_NS: u64 = 8_000_000;
+/// How long a queue without any management may hold packets at the ceiling, counted in full packets.
+const QUEUE_NS: u64 = 50_000_000;
+/// The bounds of that, in packets.
+const QUEUE_PACKETS: (u64, u64) = (32, 1024);
+/// `fq_codel`'s and `sfq`'s own defaults (kernel: `net/sched/sch_fq_codel.c`, `sch_sfq.c`).
+const FQ_CODEL_LIMIT: u32 = 10_240;
+const SFQ_LIMIT: u32 = 127;
+/// The delay that CoDel lets stand, and for how long a higher one (RFC 8290, section 5.2).
+const CODEL_TARGET_US: u64 = 5_000;
+const CODEL_INTERVAL_US: u64 = 100_000;
+
+/// The largest packet on the wire, with the link's header.
+fn frame(device: &Device) -> u64 {
+    u64::from(device.mtu) + u64::from(device.header)
+}
+
+/// How long a class may send at once at `rate`: [`BURST_NS`], and at the least one full packet.
+#[must_use]
+pub fn burst(rate: Rate, device: &Device) -> Ticks {
+    Ticks::from_nanoseconds(rate.nanoseconds_for(frame(device)).max(BURST_NS))
+}
+
+/// Bytes for each turn: the weight times the largest packet that is handed down in one piece.
+///
+/// Not derived from the rate: below one such packet a turn is overdrawn whatever the weight, and
+/// weights of 1 and 3 come out nearly equal.
+#[must_use]
+pub fn quantum(weight: Weight, device: &Device) -> u32 {
+    u32::from(weight.get()).saturating_mul(device.gso_max.max(device.mtu + device.header))
+}
+
+/// The queue of a class whose ceiling is `ceil`.
+///
+/// The figures follow the power of two below the ceiling, so that the steps of a ramp seldom touch them.
+#[must_use]
+pub fn leaf(kind: LeafKind, ceil: Rate, device: &Device) -> Leaf {
+    let rate = Rate::floor(1 << ceil.bits().ilog2());
+    let packet_ns = rate.nanoseconds_for(frame(device));
+    let small = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+    match kind {
+        LeafKind::Pfifo => {
+            let (least, most) = QUEUE_PACKETS;
+            Leaf::Pfifo {
+                limit: small((QUEUE_NS / packet_ns.max(1)).clamp(least, most)),
+            }
+        }
+        LeafKind::Sfq => Leaf::Sfq { limit: SFQ_LIMIT },
+        LeafKind::FqCodel => {
+            // One and a half packets must fit into the target, as in sqm-scripts' `adapt_target_to_slow_link`.
+            let target = (packet_ns * 3 / 2 / 1_000).max(CODEL_TARGET_US);
+            Leaf::FqCodel {
+                limit: FQ_CODEL_LIMIT,
+                target_us: small(target),
+                interval_us: small(CODEL_INTERVAL_US - CODEL_TARGET_US + target),
+            }
+        }
+        LeafKind::Cake => Leaf::Cake,
+    }
+}

@@ -1,0 +1,167 @@
+//! A table as a graph: what leads where.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::names::{ChainName, ChainRole, MapName};
+use super::rule::{Action, Rule, read_note};
+use super::{Chain, Line, Table, Verdict};
+use crate::model::node::{NodeKey, Place};
+use crate::model::state::ClassId;
+
+impl Table {
+    /// The numbers of places, as far as the table shows them: those of classes by the name of the chain,
+    /// those of circuits and of sites with classes by a note.
+    #[must_use]
+    pub fn class_ids(&self) -> BTreeMap<NodeKey, ClassId> {
+        let mut ids = BTreeMap::new();
+        for (name, chain) in &self.chains {
+            for line in &chain.lines {
+                if let Line::Rule(rule) = line
+                    && let Some((key, id)) = rule.note().and_then(read_note)
+                {
+                    ids.insert(key, id);
+                }
+            }
+            if let (Some(ChainRole::Place(key)), Some(id)) = (ChainRole::of(name), chain.class()) {
+                ids.insert(key, id);
+            }
+        }
+        ids
+    }
+
+    /// The same table without what leads to a class of which `missing` is true, so that rules name
+    /// only classes that exist.
+    ///
+    /// What would have gone there meets the next rule that fits, in the end the rest; where that is
+    /// missing too, it leaves unclassified. A site that lacks its own rest is left out whole, so that its
+    /// traffic is not lost between; a circuit of which nothing is left, too.
+    #[must_use]
+    pub fn without(&self, missing: impl Fn(ClassId) -> bool) -> Self {
+        let mut table = self.clone();
+        let mut gone: BTreeSet<ChainName> = self
+            .chains
+            .iter()
+            .filter(|(_, chain)| chain.class().is_some_and(&missing))
+            .map(|(name, _)| name.clone())
+            .collect();
+        while !gone.is_empty() {
+            gone = table.leave_out(&gone);
+        }
+        let dead = table.dead_ends();
+        table.leave_out(&dead);
+        let used: BTreeSet<MapName> = table
+            .chains
+            .values()
+            .flat_map(Chain::maps)
+            .cloned()
+            .collect();
+        table.maps.retain(|name, _| used.contains(name));
+        table
+    }
+
+    /// Takes `gone` out of the table and gives back the chains that have no purpose without them.
+    fn leave_out(&mut self, gone: &BTreeSet<ChainName>) -> BTreeSet<ChainName> {
+        self.chains.retain(|name, _| !gone.contains(name));
+        for map in self.maps.values_mut() {
+            map.elements.retain(|_, verdict| match verdict {
+                Verdict::Goto(chain) => !gone.contains(chain),
+                Verdict::Foreign(_) => true,
+            });
+        }
+        let mut next = BTreeSet::new();
+        for (name, chain) in &mut self.chains {
+            let closed = chain.closes();
+            chain.lines = std::mem::take(&mut chain.lines)
+                .into_iter()
+                .filter_map(|line| match line {
+                    Line::Rule(rule) => redirect(rule, gone).map(Line::Rule),
+                    Line::Foreign(_) => Some(line),
+                })
+                .collect();
+            let is_site = matches!(
+                ChainRole::of(name),
+                Some(ChainRole::Place(NodeKey {
+                    place: Place::Site(_),
+                    ..
+                }))
+            );
+            if is_site && closed && !chain.closes() {
+                next.insert(name.clone());
+            }
+        }
+        next
+    }
+
+    /// The chains from which no class can be reached.
+    fn dead_ends(&self) -> BTreeSet<ChainName> {
+        let mut live: BTreeSet<&ChainName> = BTreeSet::new();
+        loop {
+            let more: Vec<&ChainName> = self
+                .chains
+                .iter()
+                .filter(|(name, chain)| {
+                    !live.contains(name) && (chain.hook.is_some() || self.leads(chain, &live))
+                })
+                .map(|(name, _)| name)
+                .collect();
+            if more.is_empty() {
+                break;
+            }
+            live.extend(more);
+        }
+        self.chains
+            .keys()
+            .filter(|name| !live.contains(name))
+            .cloned()
+            .collect()
+    }
+
+    fn leads(&self, chain: &Chain, live: &BTreeSet<&ChainName>) -> bool {
+        chain.lines.iter().any(|line| match line {
+            Line::Foreign(_) => true,
+            Line::Rule(rule) => match rule.action() {
+                Action::Priority(_) => true,
+                Action::Return => false,
+                Action::Goto(to) => live.contains(to),
+                Action::Lookup(_, map) => self.maps.get(map).is_some_and(|map| {
+                    map.elements.values().any(|verdict| match verdict {
+                        Verdict::Goto(to) => live.contains(to),
+                        Verdict::Foreign(_) => true,
+                    })
+                }),
+            },
+        })
+    }
+}
+
+/// The rule, where its target is not gone.
+///
+/// A packet that went to the rest because it has no connection must not go on to rules about
+/// connections: it returns.
+fn redirect(rule: Rule, gone: &BTreeSet<ChainName>) -> Option<Rule> {
+    match rule.action() {
+        Action::Goto(to) if gone.contains(to) => {
+            let stateless = rule.criteria().keys().eq([&super::Field::State]);
+            stateless.then(|| rule.doing(Action::Return))
+        }
+        Action::Goto(_) | Action::Lookup(..) | Action::Priority(_) | Action::Return => Some(rule),
+    }
+}
+
+impl Chain {
+    /// The maps that its rules ask.
+    pub fn maps(&self) -> impl Iterator<Item = &MapName> {
+        self.lines.iter().filter_map(|line| match line {
+            Line::Rule(rule) => match rule.action() {
+                Action::Lookup(_, map) => Some(map),
+                Action::Goto(_) | Action::Priority(_) | Action::Return => None,
+            },
+            Line::Foreign(_) => None,
+        })
+    }
+
+    /// Whether its last rule takes every packet.
+    fn closes(&self) -> bool {
+        matches!(self.lines.last(), Some(Line::Rule(rule)) if rule.is_always())
+    }
+}

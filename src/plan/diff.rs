@@ -1,0 +1,334 @@
+//! What separates the kernel from a goal, as stages of ops.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::op::Op;
+use super::{Plan, Stage, Step};
+use crate::lower::{Names, is_essential};
+use crate::model::filter::Table;
+use crate::model::names::DeviceName;
+use crate::model::state::{ClassId, KernelState, Minor, Role, TcClass, Tree};
+
+/// Where a plan is to lead.
+#[derive(Debug, Clone, Copy)]
+pub struct Goal<'a> {
+    /// What the kernel should hold.
+    pub state: &'a KernelState,
+    /// What its numbers mean; those that mean nothing are treated as classes like others.
+    pub names: &'a Names,
+    /// Sets of devices whose circuits share a pool.
+    pub pools: &'a [BTreeSet<DeviceName>],
+}
+
+/// The stages that lead from what the kernel holds to `goal`: none where it holds it already.
+#[must_use]
+pub fn diff(now: &KernelState, goal: &Goal<'_>) -> Plan {
+    let mut stages = Stages::default();
+    let mut standing: BTreeSet<ClassId> = class_ids(now);
+    let devices: BTreeSet<&DeviceName> = now.trees.keys().chain(goal.state.trees.keys()).collect();
+
+    for device in devices {
+        match (now.trees.get(device), goal.state.trees.get(device)) {
+            (Some(old), Some(new)) if old.major == new.major && old.default == new.default => {
+                stages.change_tree(device, old, new);
+            }
+            (old, new) => {
+                if let Some(old) = old {
+                    stages.release(device, old);
+                }
+                if let Some(new) = new {
+                    stages.take_over(device, new, goal.names);
+                }
+            }
+        }
+    }
+
+    // What is named by the rules at each point: only what stands, and will still stand.
+    let wanted = class_ids(goal.state);
+    let mut table = now.table.clone();
+    standing.retain(|id| wanted.contains(id) && !stages.removes(*id));
+    let removes = !stages.remove.is_empty();
+    if removes {
+        set_table(
+            &mut stages.leave,
+            &mut table,
+            restricted(goal.state.table.as_ref(), &standing),
+        );
+    }
+    let taken: BTreeSet<ClassId> = stages.take_over.iter().filter_map(added).collect();
+    if !taken.is_empty() {
+        standing.extend(taken);
+        set_table(
+            &mut stages.first_rules,
+            &mut table,
+            restricted(goal.state.table.as_ref(), &standing),
+        );
+    }
+    set_table(&mut stages.rules, &mut table, goal.state.table.clone());
+
+    Plan {
+        stages: stages.in_order(),
+        pools: goal.pools.to_vec(),
+    }
+}
+
+fn class_ids(state: &KernelState) -> BTreeSet<ClassId> {
+    state
+        .trees
+        .values()
+        .flat_map(|tree| tree.classes.keys().map(|minor| id(tree, *minor)))
+        .collect()
+}
+
+const fn id(tree: &Tree, minor: Minor) -> ClassId {
+    ClassId {
+        major: tree.major,
+        minor,
+    }
+}
+
+fn restricted(table: Option<&Table>, standing: &BTreeSet<ClassId>) -> Option<Table> {
+    table.map(|table| table.without(|id| !standing.contains(&id)))
+}
+
+fn set_table(ops: &mut Vec<Op>, now: &mut Option<Table>, to: Option<Table>) {
+    if *now != to {
+        ops.push(Op::SetTable {
+            from: now.clone(),
+            to: to.clone(),
+        });
+        *now = to;
+    }
+}
+
+const fn added(op: &Op) -> Option<ClassId> {
+    match op {
+        Op::AddClass { id, .. } => Some(*id),
+        Op::AddRoot { .. }
+        | Op::DeleteRoot { .. }
+        | Op::ChangeClass { .. }
+        | Op::DeleteClass { .. }
+        | Op::SetLeaf { .. }
+        | Op::SetTable { .. } => None,
+    }
+}
+
+/// The ops of each stage, gathered device by device.
+#[derive(Default)]
+struct Stages {
+    leave: Vec<Op>,
+    remove: BTreeMap<usize, Vec<Op>>,
+    shrink: BTreeMap<usize, Vec<Op>>,
+    release: Vec<Op>,
+    take_over: Vec<Op>,
+    first_rules: Vec<Op>,
+    grow: BTreeMap<usize, Vec<Op>>,
+    leaves: Vec<Op>,
+    rules: Vec<Op>,
+}
+
+impl Stages {
+    fn release(&mut self, device: &DeviceName, tree: &Tree) {
+        self.release.push(Op::DeleteRoot {
+            device: device.clone(),
+            major: tree.major,
+            default: tree.default,
+        });
+    }
+
+    fn take_over(&mut self, device: &DeviceName, tree: &Tree, names: &Names) {
+        self.take_over.push(Op::AddRoot {
+            device: device.clone(),
+            major: tree.major,
+            default: tree.default,
+        });
+        let mut order: Vec<(usize, bool, Minor)> = tree
+            .classes
+            .keys()
+            .map(|minor| (depth(tree, *minor), *minor != tree.default, *minor))
+            .collect();
+        order.sort_unstable();
+        for (depth, _, minor) in order {
+            let Some(class) = tree.classes.get(&minor) else {
+                continue;
+            };
+            let essential = ancestry(tree, tree.default).contains(&minor)
+                || names.place(device, minor).is_some_and(is_essential);
+            let ops = if essential {
+                &mut self.take_over
+            } else {
+                self.grow.entry(depth).or_default()
+            };
+            add_class(ops, device, id(tree, minor), class);
+        }
+    }
+
+    fn change_tree(&mut self, device: &DeviceName, old: &Tree, new: &Tree) {
+        for (minor, class) in &old.classes {
+            if new
+                .classes
+                .get(minor)
+                .is_none_or(|to| to.parent != class.parent)
+            {
+                self.remove
+                    .entry(depth(old, *minor))
+                    .or_default()
+                    .push(Op::DeleteClass {
+                        device: device.clone(),
+                        id: id(old, *minor),
+                        class: class.clone(),
+                    });
+            }
+        }
+        for (minor, to) in &new.classes {
+            let id = id(new, *minor);
+            let depth = depth(new, *minor);
+            match old
+                .classes
+                .get(minor)
+                .filter(|from| from.parent == to.parent)
+            {
+                None => add_class(self.grow.entry(depth).or_default(), device, id, to),
+                Some(from) => {
+                    if differs_in_class(from, to) {
+                        let stage = if shrinks(from, to) {
+                            &mut self.shrink
+                        } else {
+                            &mut self.grow
+                        };
+                        stage.entry(depth).or_default().push(Op::ChangeClass {
+                            device: device.clone(),
+                            id,
+                            from: from.clone(),
+                            to: to.clone(),
+                        });
+                    }
+                    set_leaf(&mut self.leaves, device, id, from, to);
+                }
+            }
+        }
+    }
+
+    fn removes(&self, removed: ClassId) -> bool {
+        self.remove
+            .values()
+            .flatten()
+            .any(|op| matches!(op, Op::DeleteClass { id, .. } if *id == removed))
+    }
+
+    fn in_order(self) -> Vec<Stage> {
+        let mut stages = vec![Stage {
+            step: Step::LeaveClasses,
+            ops: self.leave,
+        }];
+        stages.extend(self.remove.into_values().rev().map(|ops| Stage {
+            step: Step::RemoveClasses,
+            ops,
+        }));
+        stages.extend(self.shrink.into_iter().rev().map(|(depth, ops)| Stage {
+            step: Step::Shrink { depth },
+            ops,
+        }));
+        stages.push(Stage {
+            step: Step::Release,
+            ops: self.release,
+        });
+        stages.push(Stage {
+            step: Step::TakeOver,
+            ops: self.take_over,
+        });
+        stages.push(Stage {
+            step: Step::FirstRules,
+            ops: self.first_rules,
+        });
+        stages.extend(self.grow.into_iter().map(|(depth, ops)| Stage {
+            step: Step::Grow { depth },
+            ops,
+        }));
+        stages.push(Stage {
+            step: Step::Leaves,
+            ops: self.leaves,
+        });
+        stages.push(Stage {
+            step: Step::Rules,
+            ops: self.rules,
+        });
+        stages.retain(|stage| !stage.ops.is_empty());
+        stages
+    }
+}
+
+fn add_class(ops: &mut Vec<Op>, device: &DeviceName, id: ClassId, class: &TcClass) {
+    ops.push(Op::AddClass {
+        device: device.clone(),
+        id,
+        class: class.clone(),
+    });
+    if let Role::Leaf {
+        leaf: Some(leaf), ..
+    } = class.role
+    {
+        ops.push(Op::SetLeaf {
+            device: device.clone(),
+            id,
+            from: None,
+            to: leaf,
+        });
+    }
+}
+
+fn set_leaf(ops: &mut Vec<Op>, device: &DeviceName, id: ClassId, from: &TcClass, to: &TcClass) {
+    let Role::Leaf {
+        leaf: Some(wanted), ..
+    } = to.role
+    else {
+        return;
+    };
+    let has = match from.role {
+        Role::Leaf { leaf, .. } => leaf,
+        Role::Inner => None,
+    };
+    if has != Some(wanted) {
+        ops.push(Op::SetLeaf {
+            device: device.clone(),
+            id,
+            from: has,
+            to: wanted,
+        });
+    }
+}
+
+/// How many classes lie above `minor`.
+fn depth(tree: &Tree, minor: Minor) -> usize {
+    ancestry(tree, minor).len().saturating_sub(1)
+}
+
+/// `minor` and the classes above it; bounded by the tree's size, so that a loop cannot hold it up.
+fn ancestry(tree: &Tree, minor: Minor) -> Vec<Minor> {
+    let above = |minor: &Minor| tree.classes.get(minor).and_then(|class| class.parent);
+    std::iter::successors(Some(minor), above)
+        .take(tree.classes.len() + 1)
+        .collect()
+}
+
+/// Whether the classes differ in what a change of class can mend: a leaf is changed by itself, and what
+/// a class with children keeps of priority and quantum does not matter.
+fn differs_in_class(from: &TcClass, to: &TcClass) -> bool {
+    let without_leaf = |class: &TcClass| {
+        let mut class = class.clone();
+        if let Role::Leaf { leaf, .. } = &mut class.role {
+            *leaf = None;
+        }
+        class
+    };
+    let (mut from, to) = (without_leaf(from), without_leaf(to));
+    if to.role == Role::Inner {
+        from.role = Role::Inner;
+    }
+    from != to
+}
+
+/// Whether a change gives something back, and so goes before those that take.
+fn shrinks(from: &TcClass, to: &TcClass) -> bool {
+    (to.rate, to.ceil) < (from.rate, from.ceil)
+}

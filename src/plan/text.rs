@@ -1,0 +1,343 @@
+//! A plan for the administrator: class by class, old and new, in his units, and why.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+use comfy_table::{Table, presets};
+use serde::Serialize;
+
+use super::Plan;
+use super::op::Op;
+use crate::lower::Names;
+use crate::model::desired::{Reason, Reasons};
+use crate::model::names::DeviceName;
+use crate::model::state::{ClassId, Leaf, Role, TcClass};
+use crate::units::Rate;
+
+/// What a plan changes, class by class.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PlanReport {
+    /// Classes and devices, in the order of the tree.
+    pub changes: Vec<Change>,
+    /// What happens to the packet filter's rules.
+    pub rules: RulesChange,
+    /// How many stages, each acknowledged before the next.
+    pub stages: usize,
+    /// How many writes in all.
+    pub ops: usize,
+}
+
+/// What happens to the packet filter's rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RulesChange {
+    /// Nothing.
+    Keep,
+    /// The table comes.
+    Add,
+    /// The table is changed in place.
+    Change,
+    /// The table goes.
+    Remove,
+}
+
+/// What happens to one class or device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// What happens.
+    pub action: Action,
+    /// The device.
+    pub device: DeviceName,
+    /// The place: a circuit, class or site, or the device itself where its root qdisc comes or goes.
+    pub place: String,
+    /// The class id, in `tc`'s notation; none for a device.
+    pub class_id: Option<String>,
+    /// What it is.
+    pub was: Option<Figures>,
+    /// What it will be.
+    pub will: Option<Figures>,
+    /// Why.
+    pub why: Option<Reason>,
+}
+
+/// What happens to a class or device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// It comes.
+    Add,
+    /// It changes in place.
+    Change,
+    /// It goes.
+    Remove,
+}
+
+/// The figures of a class.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Figures {
+    /// What it has for certain.
+    pub guarantee: Rate,
+    /// What it never goes beyond.
+    pub ceiling: Rate,
+    /// Who is served first; none where it has classes below it.
+    pub priority: Option<u8>,
+    /// Bytes for each turn; none where it has classes below it.
+    pub quantum: Option<u32>,
+    /// Where its packets wait; none where it has classes below it.
+    pub leaf: Option<String>,
+}
+
+/// Tells what `plan` changes; `names` gives the places behind class ids, `reasons` why they change.
+#[must_use]
+pub fn report(plan: &Plan, names: &Names, reasons: &Reasons) -> PlanReport {
+    let mut changes: BTreeMap<(DeviceName, Option<ClassId>), Change> = BTreeMap::new();
+    let mut rules = RulesChange::Keep;
+    for op in plan.ops() {
+        match op {
+            Op::SetTable { from, to } => {
+                rules = match (rules, from, to) {
+                    (RulesChange::Add, ..) | (_, None, Some(_)) => RulesChange::Add,
+                    (_, _, None) => RulesChange::Remove,
+                    (_, Some(_), Some(_)) => RulesChange::Change,
+                };
+            }
+            Op::AddRoot { device, .. } | Op::DeleteRoot { device, .. } => {
+                let action = if matches!(op, Op::AddRoot { .. }) {
+                    Action::Add
+                } else {
+                    Action::Remove
+                };
+                changes.insert((device.clone(), None), root_change(action, device));
+            }
+            Op::AddClass { device, id, class } => {
+                merge(&mut changes, device, *id, None, Some(class), names, reasons);
+            }
+            Op::DeleteClass { device, id, class } => {
+                merge(&mut changes, device, *id, Some(class), None, names, reasons);
+            }
+            Op::ChangeClass {
+                device,
+                id,
+                from,
+                to,
+            } => {
+                merge(
+                    &mut changes,
+                    device,
+                    *id,
+                    Some(from),
+                    Some(to),
+                    names,
+                    reasons,
+                );
+            }
+            Op::SetLeaf {
+                device,
+                id,
+                from,
+                to,
+            } => {
+                let key = (device.clone(), Some(*id));
+                let change = changes.entry(key).or_insert_with(|| Change {
+                    action: Action::Change,
+                    was: None,
+                    will: None,
+                    ..class_change(device, *id, names, reasons)
+                });
+                if let (Some(was), Some(from)) = (&mut change.was, from) {
+                    was.leaf = Some(leaf_text(*from));
+                }
+                if let Some(will) = &mut change.will {
+                    will.leaf = Some(leaf_text(*to));
+                }
+            }
+        }
+    }
+    PlanReport {
+        changes: changes.into_values().collect(),
+        rules,
+        stages: plan.stages.len(),
+        ops: plan.ops().count(),
+    }
+}
+
+fn root_change(action: Action, device: &DeviceName) -> Change {
+    Change {
+        action,
+        device: device.clone(),
+        place: format!("{device}: root qdisc htb"),
+        class_id: None,
+        was: None,
+        will: None,
+        why: None,
+    }
+}
+
+fn class_change(device: &DeviceName, id: ClassId, names: &Names, reasons: &Reasons) -> Change {
+    let place = names.place(device, id.minor);
+    Change {
+        action: Action::Change,
+        device: device.clone(),
+        place: place.map_or_else(|| format!("{device} class {id}"), ToString::to_string),
+        class_id: Some(id.to_string()),
+        was: None,
+        will: None,
+        why: place.and_then(|place| reasons.get(place)).cloned(),
+    }
+}
+
+fn merge(
+    changes: &mut BTreeMap<(DeviceName, Option<ClassId>), Change>,
+    device: &DeviceName,
+    id: ClassId,
+    was: Option<&TcClass>,
+    will: Option<&TcClass>,
+    names: &Names,
+    reasons: &Reasons,
+) {
+    let change = changes
+        .entry((device.clone(), Some(id)))
+        .or_insert_with(|| class_change(device, id, names, reasons));
+    // A class that goes and comes again in one plan (under another parent) is told as one change.
+    change.was = change.was.take().or(was.map(figures));
+    change.will = will.map(figures);
+    change.action = match (&change.was, &change.will) {
+        (None, _) => Action::Add,
+        (Some(_), None) => Action::Remove,
+        (Some(_), Some(_)) => Action::Change,
+    };
+}
+
+fn figures(class: &TcClass) -> Figures {
+    let (priority, quantum, leaf) = match class.role {
+        Role::Inner => (None, None, None),
+        Role::Leaf {
+            priority,
+            quantum,
+            leaf,
+        } => (Some(priority.get()), Some(quantum), leaf.map(leaf_text)),
+    };
+    Figures {
+        guarantee: class.rate,
+        ceiling: class.ceil,
+        priority,
+        quantum,
+        leaf,
+    }
+}
+
+fn leaf_text(leaf: Leaf) -> String {
+    match leaf {
+        Leaf::Pfifo { limit } => format!("pfifo {limit}p"),
+        Leaf::Sfq { limit } => format!("sfq {limit}p"),
+        Leaf::FqCodel { target_us, .. } => format!("fq_codel {}ms", target_us.div_ceil(1_000)),
+        Leaf::Cake => "cake".to_owned(),
+        Leaf::Other => "not ours".to_owned(),
+    }
+}
+
+impl fmt::Display for PlanReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.ops == 0 {
+            return writeln!(f, "Nothing to do: the kernel holds what the policy says.");
+        }
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING);
+        table.set_header(["", "place", "guarantee", "ceiling", "else", "why"]);
+        for change in &self.changes {
+            table.add_row(row(change));
+        }
+        for line in table.lines() {
+            writeln!(f, "{}", line.trim_end())?;
+        }
+        let count = |action| {
+            self.changes
+                .iter()
+                .filter(|change| change.action == action)
+                .count()
+        };
+        let rules = match self.rules {
+            RulesChange::Keep => "rules unchanged",
+            RulesChange::Add => "rules added",
+            RulesChange::Change => "rules changed in one transaction",
+            RulesChange::Remove => "rules removed",
+        };
+        writeln!(
+            f,
+            "\n{} to add, {} to change, {} to remove; {rules}; {} writes in {} stages.",
+            count(Action::Add),
+            count(Action::Change),
+            count(Action::Remove),
+            self.ops,
+            self.stages,
+        )
+    }
+}
+
+fn row(change: &Change) -> [String; 6] {
+    let sign = match change.action {
+        Action::Add => "+",
+        Action::Change => "~",
+        Action::Remove => "-",
+    };
+    let pair = |figure: fn(&Figures) -> Option<String>| {
+        let was = change.was.as_ref().and_then(figure);
+        let will = change.will.as_ref().and_then(figure);
+        match (was, will) {
+            (Some(was), Some(will)) if was != will => format!("{was} → {will}"),
+            (was, will) => will.or(was).unwrap_or_default(),
+        }
+    };
+    let why = change.why.as_ref().map(|why| match &why.origin {
+        Some(origin) => {
+            let file = Path::new(&*origin.file).file_name().map_or_else(
+                || origin.file.to_string(),
+                |name| name.to_string_lossy().into_owned(),
+            );
+            format!("{file}:{} {}", origin.line, why.what)
+        }
+        None => why.what.clone(),
+    });
+    [
+        sign.to_owned(),
+        change.place.clone(),
+        pair(|figures| Some(figures.guarantee.to_string())),
+        pair(|figures| Some(figures.ceiling.to_string())),
+        other(change),
+        why.unwrap_or_default(),
+    ]
+}
+
+/// What changes beside the rates; for a class that comes, its priority.
+fn other(change: &Change) -> String {
+    let (was, will) = (change.was.as_ref(), change.will.as_ref());
+    let mut parts = Vec::new();
+    let mut part = |name: &str, was: Option<String>, will: Option<String>| match (was, will) {
+        (Some(was), Some(will)) if was != will => parts.push(format!("{name}{was} → {will}")),
+        (None, Some(will)) if change.action == Action::Add => parts.push(format!("{name}{will}")),
+        _ => {}
+    };
+    let text = |number: Option<u32>| number.map(|number| number.to_string());
+    part(
+        "prio ",
+        text(was.and_then(|was| was.priority.map(u32::from))),
+        text(will.and_then(|will| will.priority.map(u32::from))),
+    );
+    part(
+        "",
+        was.and_then(|was| was.leaf.clone()),
+        will.and_then(|will| will.leaf.clone()),
+    );
+    if change.action == Action::Change {
+        part(
+            "quantum ",
+            text(was.and_then(|was| was.quantum)),
+            text(will.and_then(|will| will.quantum)),
+        );
+    }
+    if parts.is_empty() && was.is_none() && will.is_none() && change.class_id.is_some() {
+        parts.push("queue".to_owned());
+    }
+    parts.join(", ")
+}

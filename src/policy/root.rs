@@ -1,0 +1,479 @@
+//! The top of the files: which table may stand where, who defines which name, and the host itself.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use jiff::tz::{TimeZone, TimeZoneDatabase};
+
+use super::cx::{Cx, Item, Table, items, shorten};
+use super::document::{Raw, Value};
+use super::fault::At;
+use super::spec::{Key, Kind, Shape, Spec, may, must, nearest};
+use super::{circuit, class, hold, matching, phase, value};
+use crate::model::circuit::{Host, MarkMask};
+use crate::model::daemon::{Daemon, OnExit};
+use crate::model::names::{
+    BlockName, CircuitName, ClassName, ConditionName, DeviceName, GroupName, NameError, PhaseName,
+    PoolName, ServiceName, SiteName,
+};
+
+/// What only the host's file may say: the facts of this host, which is not for policies to know.
+static HOST: Spec = Spec {
+    doc: "The facts of a host",
+    keys: &[
+        must("name", Shape::Text("hq-melun"), "the host's name"),
+        may(
+            "timezone",
+            Shape::Text("Europe/Paris"),
+            "the zone in which dates are meant",
+        ),
+        may(
+            "inside",
+            Shape::List(&Shape::Device),
+            "the devices toward the inside",
+        ),
+        may(
+            "mark_mask",
+            Shape::Mask,
+            "the bits of packet marks that are ours",
+        ),
+        may("daemon", Shape::Table(&DAEMON), "the daemon's own settings"),
+        may(
+            "circuit",
+            Shape::Map(Kind::Circuit, &Shape::Table(&circuit::CIRCUIT)),
+            "the circuits",
+        ),
+        may(
+            "pool",
+            Shape::Map(Kind::Pool, &Shape::Table(&circuit::POOL)),
+            "what circuits share",
+        ),
+    ],
+};
+
+/// What any file may say.
+static POLICY: Spec = Spec {
+    doc: "What should hold",
+    keys: &[
+        may(
+            "policy",
+            Shape::Table(&phase::POLICY),
+            "the policy as a whole",
+        ),
+        may(
+            "group",
+            Shape::Map(Kind::Group, &Shape::Table(&matching::GROUP)),
+            "names for prefixes",
+        ),
+        may(
+            "service",
+            Shape::Map(Kind::Service, &Shape::Table(&matching::SERVICE)),
+            "names for ports",
+        ),
+        may(
+            "class",
+            Shape::Map(Kind::Class, &Shape::Table(&class::CLASS)),
+            "the classes, in the order in which they match",
+        ),
+        may(
+            "rest",
+            Shape::Map(Kind::Circuit, &Shape::Table(&class::REST)),
+            "what matches nothing",
+        ),
+        may(
+            "site",
+            Shape::Map(Kind::Site, &Shape::Table(&class::SITE)),
+            "the branches",
+        ),
+        may(
+            "phase",
+            Shape::Map(Kind::Phase, &Shape::Table(&phase::PHASE)),
+            "the phases",
+        ),
+        may(
+            "block",
+            Shape::Map(Kind::Block, &Shape::Table(&hold::BLOCK)),
+            "what is rejected",
+        ),
+        may(
+            "condition",
+            Shape::Map(Kind::Condition, &Shape::Table(&hold::CONDITION)),
+            "what is waited for",
+        ),
+        may("wave", Shape::Later, "admission in steps"),
+        may("report", Shape::Later, "the daily report"),
+        may("alert", Shape::Later, "alerts"),
+    ],
+};
+
+/// `[daemon]`
+static DAEMON: Spec = Spec {
+    doc: "The daemon's own settings: each has a default and a flag",
+    keys: &[
+        may(
+            "state",
+            Shape::Text("/var/lib/wanshift"),
+            "where it keeps what outlives a restart",
+        ),
+        may(
+            "socket",
+            Shape::Text("/run/wanshift/wanshift.sock"),
+            "where it listens for commands",
+        ),
+        may(
+            "http",
+            Shape::Text("127.0.0.1:9077"),
+            "where it serves metrics",
+        ),
+        may("sample", Shape::Duration, "how often it reads counters"),
+        may(
+            "on_exit",
+            Shape::Choice(&["leave", "teardown"]),
+            "what it does with the kernel when it ends",
+        ),
+    ],
+};
+
+/// Everything at the top of the files.
+#[derive(Debug)]
+pub(super) struct Root<'t> {
+    /// The host's own keys.
+    host: Table<'t>,
+    daemon: Option<Item<'t>>,
+    /// The table `[policy]`.
+    pub(super) policy: Option<Item<'t>>,
+    /// The tables of each kind, in the order of the files and their texts; no name twice.
+    named: BTreeMap<Kind, Vec<Item<'t>>>,
+}
+
+impl<'t> Root<'t> {
+    /// The tables of a kind.
+    pub(super) fn of(&self, kind: Kind) -> &[Item<'t>] {
+        self.named.get(&kind).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Sorts what stands at the top of the files, and learns all names.
+pub(super) fn read<'t>(cx: &mut Cx<'t>, files: &'t [Raw<'t>], host_file: &str) -> Root<'t> {
+    let top = At::new(0, &(0..0));
+    let mut host_items = Vec::new();
+    let mut once: BTreeMap<&'t str, Item<'t>> = BTreeMap::new();
+    let mut named: BTreeMap<Kind, Vec<Item<'t>>> = BTreeMap::new();
+    for (file, table) in files.iter().enumerate() {
+        for item in items(table, file, |name| {
+            key(name).map_or(Shape::Later, |key| key.shape)
+        }) {
+            if HOST.key(item.name).is_some() && file != 0 {
+                cx.fault(
+                    item.key_at,
+                    format!("`{}` is a fact of the host", item.name),
+                )
+                .help(format!(
+                    "move it to {host_file}, the file that is read first"
+                ));
+                continue;
+            }
+            match (key(item.name), item.shape) {
+                (None, _) => unknown(cx, item),
+                (Some(_), Shape::Later) => {
+                    let message = format!("`{}` is not supported by this version", item.name);
+                    cx.fault(item.key_at, message)
+                        .help("remove it; the words of a later version are refused, not ignored");
+                }
+                (Some(_), Shape::Map(..)) => {
+                    let kind = kind(item.name);
+                    let tables = cx.entries(item);
+                    let list = named.entry(kind).or_default();
+                    for table in tables {
+                        if define(cx, kind, table) {
+                            list.push(table);
+                        }
+                    }
+                }
+                (Some(_), Shape::Table(_)) => {
+                    if let Some(first) = once.get(item.name) {
+                        twice(
+                            cx,
+                            item.key_at,
+                            format!("[{}] is written twice", item.name),
+                            first.key_at,
+                        );
+                    } else {
+                        once.insert(item.name, item);
+                    }
+                }
+                (Some(_), _) => host_items.push(item),
+            }
+        }
+    }
+    let host = host_table(cx, top, host_items, host_file);
+    Root {
+        host,
+        daemon: once.get("daemon").copied(),
+        policy: once.get("policy").copied(),
+        named,
+    }
+}
+
+fn key(name: &str) -> Option<&'static Key> {
+    HOST.key(name).or_else(|| POLICY.key(name))
+}
+
+fn kind(name: &str) -> Kind {
+    match name {
+        "circuit" => Kind::Circuit,
+        "pool" => Kind::Pool,
+        "class" => Kind::Class,
+        "site" => Kind::Site,
+        "phase" => Kind::Phase,
+        "block" => Kind::Block,
+        "condition" => Kind::Condition,
+        "group" => Kind::Group,
+        "service" => Kind::Service,
+        _ => Kind::Rest,
+    }
+}
+
+fn unknown(cx: &mut Cx<'_>, item: Item<'_>) {
+    let known = HOST.keys.iter().chain(POLICY.keys).map(|key| key.name);
+    let what = match item.value {
+        Value::Table(_) | Value::Array(_) => "table",
+        Value::String(_)
+        | Value::Integer(_)
+        | Value::Float(_)
+        | Value::Boolean(_)
+        | Value::Datetime(_) => "key",
+    };
+    let help = match nearest(item.name, known.clone()) {
+        Some(name) => format!("did you mean `{name}`?"),
+        None => format!(
+            "the tables and keys at the top are {}",
+            known.collect::<Vec<_>>().join(", ")
+        ),
+    };
+    let message = format!("there is no {what} `{}`", shorten(item.name));
+    cx.fault(item.key_at, message).help(help);
+}
+
+fn twice(cx: &mut Cx<'_>, at: At, message: String, first: At) {
+    cx.fault(at, message)
+        .label("again here")
+        .help("keep one of them, or give one another name")
+        .see(first, "first here");
+}
+
+/// Learns a name; false where it was known already.
+fn define<'t>(cx: &mut Cx<'t>, kind: Kind, item: Item<'t>) -> bool {
+    if let Some(first) = cx.defined(kind, item.name) {
+        let message = format!("{kind} `{}` is defined twice", shorten(item.name));
+        twice(cx, item.key_at, message, first);
+        return false;
+    }
+    name(cx, kind, item);
+    cx.names
+        .entry(kind)
+        .or_default()
+        .insert(item.name, item.key_at);
+    true
+}
+
+/// Checks that the key of `item` is a name of that kind.
+pub(super) fn name(cx: &mut Cx<'_>, kind: Kind, item: Item<'_>) -> Option<()> {
+    fn good<N: std::str::FromStr<Err = NameError>>(name: &str) -> Result<(), NameError> {
+        name.parse::<N>().map(drop)
+    }
+    let name = item.name;
+    let result = match kind {
+        // Such a name refers to a circuit, and is looked up when the table is read.
+        Kind::Rest => Ok(()),
+        Kind::Circuit => good::<CircuitName>(name),
+        Kind::Pool => good::<PoolName>(name),
+        Kind::Class => good::<ClassName>(name),
+        Kind::Site => good::<SiteName>(name),
+        Kind::Phase => good::<PhaseName>(name),
+        Kind::Block => good::<BlockName>(name),
+        Kind::Condition => good::<ConditionName>(name),
+        Kind::Group => good::<GroupName>(name),
+        Kind::Service => good::<ServiceName>(name),
+    };
+    let Err(error) = result else {
+        return Some(());
+    };
+    let text = error.to_string();
+    let (message, rule) = text.split_once("; ").unwrap_or((&text, ""));
+    let proposal: String = name
+        .to_ascii_lowercase()
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .skip_while(|c| !c.is_ascii_lowercase())
+        .take(crate::model::names::MAX_NAME)
+        .collect();
+    let proposal = proposal.trim_end_matches('-');
+    let help = match (rule, proposal) {
+        ("", "") => "give it a name of lower-case letters, digits and `-`".to_owned(),
+        (rule, "") => rule.to_owned(),
+        ("", proposal) => format!("write for example `{proposal}`"),
+        (rule, proposal) => format!("{rule}: write for example `{proposal}`"),
+    };
+    cx.fault(item.key_at, message).help(help);
+    None
+}
+
+fn host_table<'t>(cx: &mut Cx<'t>, top: At, items: Vec<Item<'t>>, host_file: &str) -> Table<'t> {
+    let table = Table::of("the host".to_owned(), top, items);
+    if table.get("name").is_none() {
+        cx.fault(top, "the host needs `name`").help(format!(
+            "the file that is read first, here {host_file}, says what the host is: add name = \"hq-melun\" at its top"
+        ));
+    }
+    table
+}
+
+/// Reads what the host says of itself.
+pub(super) fn host<'t>(cx: &mut Cx<'t>, root: &Root<'t>) -> Option<Host> {
+    let table = &root.host;
+    cx.zone = table.get("timezone").and_then(|item| zone(cx, item));
+    let name = table.get("name").and_then(|item| cx.parse(item));
+    let inside = table
+        .get("inside")
+        .map_or_else(Vec::new, |item| cx.each(item, Cx::parse::<DeviceName>));
+    let mark_mask = table.get("mark_mask").and_then(|item| mask(cx, item));
+    let at = table.place("name");
+    Some(Host {
+        name: name?,
+        timezone: cx.zone.clone().unwrap_or(TimeZone::UTC),
+        inside: inside.into_iter().map(|(device, _)| device).collect(),
+        mark_mask: mark_mask.unwrap_or(MarkMask::UPPER_16),
+        origin: cx.origin(at),
+    })
+}
+
+/// The devices toward the inside, with their places.
+pub(super) fn inside<'t>(root: &Root<'t>) -> Vec<(&'t str, At)> {
+    let Some(item) = root.host.get("inside") else {
+        return Vec::new();
+    };
+    texts(item)
+}
+
+/// The texts of a list, with their places.
+pub(super) fn texts(item: Item<'_>) -> Vec<(&str, At)> {
+    let Value::Array(list) = item.value else {
+        return Vec::new();
+    };
+    list.iter()
+        .filter_map(|value| {
+            let Value::String(text) = value.get_ref() else {
+                return None;
+            };
+            Some((text.as_ref(), At::new(item.at.file, &value.span())))
+        })
+        .collect()
+}
+
+/// The zones are those that the program was built with: reading touches no file, and the same
+/// policy means the same everywhere.
+fn zone<'t>(cx: &mut Cx<'t>, item: Item<'t>) -> Option<TimeZone> {
+    let text = cx.text(item)?;
+    let zones = TimeZoneDatabase::bundled();
+    if let Ok(zone) = zones.get(text) {
+        return Some(zone);
+    }
+    let names: Vec<String> = zones.available().map(|name| name.to_string()).collect();
+    let help = match nearest_zone(text, &names) {
+        Some(name) => format!("did you mean \"{name}\"?"),
+        None => "write a name of the IANA database, such as \"Europe/Paris\"".to_owned(),
+    };
+    let message = format!("there is no time zone `{}`", shorten(text));
+    cx.fault(item.at, message).help(help);
+    // Local dates are then read in some zone, lest each be a fault of its own.
+    Some(TimeZone::UTC)
+}
+
+/// The zone that is meant: by its city alone, or by nearness.
+fn nearest_zone<'n>(text: &str, names: &'n [String]) -> Option<&'n str> {
+    let city = |name: &&String| {
+        name.rsplit('/')
+            .next()
+            .is_some_and(|city| city.eq_ignore_ascii_case(text))
+    };
+    names
+        .iter()
+        .find(city)
+        .map(String::as_str)
+        .or_else(|| nearest(text, names.iter().map(String::as_str)))
+}
+
+fn mask<'t>(cx: &mut Cx<'t>, item: Item<'t>) -> Option<MarkMask> {
+    let bits = match item.value {
+        Value::Integer(number) => u32::from_str_radix(number.as_str(), number.radix()).ok(),
+        Value::String(text) => {
+            let text = text.replace('_', "");
+            match text.strip_prefix("0x") {
+                Some(digits) => u32::from_str_radix(digits, 16).ok(),
+                None => text.parse().ok(),
+            }
+        }
+        Value::Float(_)
+        | Value::Boolean(_)
+        | Value::Datetime(_)
+        | Value::Array(_)
+        | Value::Table(_) => {
+            cx.wrong_type(item);
+            return None;
+        }
+    };
+    let mask = bits.and_then(MarkMask::new);
+    if mask.is_none() {
+        cx.fault(item.at, "this is no mask of packet marks")
+            .help("write two or more bits side by side, at most 32: \"0xffff0000\" is the default");
+    }
+    mask
+}
+
+/// Reads the daemon's settings.
+pub(super) fn daemon<'t>(cx: &mut Cx<'t>, root: &Root<'t>) -> Daemon {
+    let table = root
+        .daemon
+        .and_then(|item| cx.table(item, &DAEMON, "[daemon]".to_owned()));
+    let Some(table) = table else {
+        return Daemon::default();
+    };
+    let mut path = |key| {
+        let item = table.get(key)?;
+        let text = cx.text(item)?;
+        if !text.starts_with('/') || text.contains('\0') {
+            cx.fault(item.at, format!("`{key}` is a path from the root"))
+                .help(format!("write for example {}", item.shape.example()));
+            return None;
+        }
+        Some(PathBuf::from(text))
+    };
+    let (state, socket) = (path("state"), path("socket"));
+    let http = table.get("http").and_then(|item| {
+        let text = cx.text(item)?;
+        let address = text.parse().ok();
+        if address.is_none() {
+            cx.fault(
+                item.at,
+                format!("`{}` is no address with a port", shorten(text)),
+            )
+            .help("write \"127.0.0.1:9077\" or \"[::1]:9077\"");
+        }
+        address
+    });
+    let sample = table
+        .get("sample")
+        .and_then(|item| value::positive(cx, item));
+    let on_exit = table.get("on_exit").and_then(|item| cx.choice(item));
+    Daemon {
+        state,
+        socket,
+        http,
+        sample,
+        on_exit: match on_exit {
+            Some("teardown") => OnExit::Teardown,
+            _ => OnExit::Leave,
+        },
+    }
+}

@@ -1,0 +1,83 @@
+//! One writer for each state directory.
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use super::StoreError;
+
+/// The right to write, as long as it lives. The kernel takes it back however its holder ends.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+/// Why the right to write was not given.
+#[derive(Debug, Error)]
+pub enum LockError {
+    /// Somebody has it.
+    #[error("another wanshift is at work on {}: {holder}; wait for it, or stop it", directory.display())]
+    Held {
+        /// The state directory.
+        directory: PathBuf,
+        /// Who said to have it.
+        holder: String,
+    },
+    /// The directory or file cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Lock {
+    /// Takes the lock of `directory` for `holder`, who is named to others that ask for it.
+    ///
+    /// # Errors
+    /// Where somebody else has it.
+    pub fn take(directory: &Path, holder: &str) -> Result<Self, LockError> {
+        make_directory(directory)?;
+        let fail = |cause| StoreError::Directory {
+            path: directory.to_owned(),
+            cause,
+        };
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(directory.join("lock"))
+            .map_err(fail)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut held = String::new();
+                // Whoever has it may be writing his name at this moment; a name is a courtesy.
+                let _ = file.read_to_string(&mut held);
+                let holder = held.lines().next().unwrap_or("unnamed").to_owned();
+                return Err(LockError::Held {
+                    directory: directory.to_owned(),
+                    holder,
+                });
+            }
+            Err(TryLockError::Error(cause)) => return Err(fail(cause).into()),
+        }
+        file.set_len(0).and_then(|()| file.rewind()).map_err(fail)?;
+        writeln!(file, "{holder}").map_err(fail)?;
+        Ok(Self { _file: file })
+    }
+}
+
+/// Makes the state directory, for its owner alone.
+pub(super) fn make_directory(directory: &Path) -> Result<(), StoreError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+        .map_err(|cause| StoreError::Directory {
+            path: directory.to_owned(),
+            cause,
+        })
+}
