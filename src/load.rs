@@ -166,7 +166,6 @@ fn unreadable(path: &Path, error: &io::Error) -> Fault {
                 path.display()
             )
         }
-        io::ErrorKind::FilesystemLoop => "the link leads back to itself; replace it".to_owned(),
         _ => "look at the disk and the file system it is on".to_owned(),
     };
     fault(

@@ -72,14 +72,22 @@ impl Kernel for Deadly {
 #[test]
 #[ignore = "run by the tests of this file, in a process of its own"]
 fn dies() {
-    let Ok(arguments) = std::env::var(ARGUMENTS) else { return };
+    let Ok(arguments) = std::env::var(ARGUMENTS) else {
+        return;
+    };
     let number = |name| std::env::var(name).unwrap().parse::<usize>().unwrap();
     let (left, each_op) = (number(AFTER), number(EVERY) == 1);
     let mut open = || {
         let host = Host::open()?;
-        Ok(Box::new(Deadly { host, left, each_op }) as Box<dyn Kernel>)
+        Ok(Box::new(Deadly {
+            host,
+            left,
+            each_op,
+        }) as Box<dyn Kernel>)
     };
-    let arguments = std::iter::once("wanshift").chain(arguments.split('\n')).map(Into::into);
+    let arguments = std::iter::once("wanshift")
+        .chain(arguments.split('\n'))
+        .map(Into::into);
     let (mut out, mut err) = (stdout(), stderr());
     std::process::exit(cli::run(arguments, &mut open, &mut Output::new(&mut out, &mut err)).into());
 }
@@ -89,7 +97,13 @@ fn dies_at(host: &EdgeHost, verb: &[&str], after: usize, each_op: bool) -> bool 
     let mut arguments = host.arguments();
     arguments.extend(verb.iter().map(|&word| word.to_owned()));
     let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "dies", "--ignored", "--nocapture", "--test-threads=1"])
+        .args([
+            "--exact",
+            "dies",
+            "--ignored",
+            "--nocapture",
+            "--test-threads=1",
+        ])
         .env(ARGUMENTS, arguments.join("\n"))
         .env(AFTER, after.to_string())
         .env(EVERY, if each_op { "1" } else { "0" })

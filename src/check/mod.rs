@@ -4,9 +4,12 @@
 
 mod floors;
 mod tails;
+mod unsupported;
 mod unused;
 
 use std::sync::Arc;
+
+pub use unsupported::unsupported;
 
 use serde::Serialize;
 

@@ -22,11 +22,21 @@ impl EdgeHost {
                  ip link set {device} up && ip link set far-{device} up"
             ));
         }
-        let host = Self { directory: tempfile::tempdir().unwrap() };
+        let host = Self {
+            directory: tempfile::tempdir().unwrap(),
+        };
         let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/cd77");
-        sh(&format!("cp -r {} {}", example.display(), host.config().display()));
+        sh(&format!(
+            "cp -r {} {}",
+            example.display(),
+            host.config().display()
+        ));
         sh(&format!("chmod -R u+w,go-w {}", host.config().display()));
-        host.edit("policy.d/20-telework.toml", "ramp = \"10s\"", &format!("ramp = \"{ramp}\""));
+        host.edit(
+            "policy.d/20-telework.toml",
+            "ramp = \"10s\"",
+            &format!("ramp = \"{ramp}\""),
+        );
         host
     }
 
@@ -51,7 +61,12 @@ impl EdgeHost {
     /// The arguments that every run has.
     pub fn arguments(&self) -> Vec<String> {
         let path = |path: PathBuf| path.to_str().unwrap().to_owned();
-        vec!["--config".to_owned(), path(self.config()), "--state".to_owned(), path(self.state())]
+        vec![
+            "--config".to_owned(),
+            path(self.config()),
+            "--state".to_owned(),
+            path(self.state()),
+        ]
     }
 
     /// Runs the program.
@@ -65,7 +80,11 @@ impl EdgeHost {
         let output = self.run(verb);
         let errors = String::from_utf8_lossy(&output.stderr);
         let text = String::from_utf8(output.stdout).unwrap();
-        assert!(output.status.success(), "wanshift {verb:?}: {}\n{text}{errors}", output.status);
+        assert!(
+            output.status.success(),
+            "wanshift {verb:?}: {}\n{text}{errors}",
+            output.status
+        );
         text
     }
 
@@ -83,7 +102,11 @@ pub fn dump() -> String {
     let devices = sh("ls /sys/class/net");
     let classes: String = devices
         .split_whitespace()
-        .map(|device| sh(&format!("tc class show dev {device}; tc filter show dev {device}")))
+        .map(|device| {
+            sh(&format!(
+                "tc class show dev {device}; tc filter show dev {device}"
+            ))
+        })
         .collect();
     // Classes are shown in the order of a hash table, whose size depends on what was there before.
     let mut classes: Vec<&str> = classes.lines().collect();
@@ -97,6 +120,8 @@ pub fn dump() -> String {
         sh("nft -s list ruleset"),
         sh("ip -d link"),
         sh("ip rule; ip -6 rule"),
-        sh("sysctl -a 2>/dev/null | grep -vE 'random|nr_|inode|file-nr|conntrack_count|neigh|state|dentry|stat' || true"),
+        sh(
+            "sysctl -a 2>/dev/null | grep -vE 'random|nr_|inode|file-nr|conntrack_count|neigh|state|dentry|stat' || true"
+        ),
     )
 }
