@@ -12,7 +12,7 @@ fn main() -> ExitCode {
         .with_writer(stderr)
         .without_time()
         .with_env_filter(
-            EnvFilter::try_from_env("WANSHIFT_LOG").unwrap_or_else(|_| EnvFilter::new("warn")),
+            EnvFilter::try_from_env("WANSHIFT_LOG").unwrap_or_else(|_| EnvFilter::new("error")),
         )
         .init();
     let (mut out, mut err) = (stdout(), stderr());

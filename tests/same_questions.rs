@@ -57,6 +57,7 @@ fn op() -> impl Strategy<Value = Op> {
                 device,
                 major,
                 default,
+                over: None,
             }
         } else {
             Op::DeleteRoot {

@@ -12,7 +12,7 @@ use wanshift::model::circuit::{LinkLayer, Overhead};
 use wanshift::model::class::Priority;
 use wanshift::model::names::DeviceName;
 use wanshift::model::state::{
-    ClassId, Leaf, LeafKind, Major, Minor, Observed, Role, Root, TcClass, Ticks, Tree,
+    ClassId, ForeignRoot, Leaf, LeafKind, Major, Minor, Observed, Role, Root, TcClass, Ticks, Tree,
 };
 use wanshift::plan::op::Op;
 use wanshift::units::Rate;
@@ -104,6 +104,7 @@ fn add_root(device: &DeviceName) -> Op {
         device: device.clone(),
         major: major(),
         default: Minor::CONTROL,
+        over: None,
     }
 }
 
@@ -428,10 +429,10 @@ fn a_foreign_root_stays() {
         let device = veth();
         sh("tc qdisc add dev wan0 root handle 1: pfifo limit 7");
         let mut host = Host::open().unwrap();
-        let foreign = Root::Foreign {
+        let foreign = Root::Foreign(ForeignRoot {
             kind: "pfifo".to_owned(),
             major: 1,
-        };
+        });
         assert_eq!(host.observe().unwrap().devices[&device].root, foreign);
         let results = host.apply(&[add_root(&device)]);
         println!("{}", results[0].as_ref().unwrap_err());

@@ -6,10 +6,9 @@ use serde::Serialize;
 use super::output::{Failure, Output};
 use super::{Global, OpenKernel, session};
 use crate::clock::{Clock, SystemClock};
-use crate::executor::change::{Prospect, pools, prospect};
+use crate::executor::change::{Prospect, prospect};
 use crate::model::names::PhaseName;
-use crate::model::state::KernelState;
-use crate::plan::{Goal, PlanReport, diff, report};
+use crate::plan::{Bounds, Goal, PlanReport, diff, report};
 use crate::store::Store;
 
 #[derive(Debug, Args)]
@@ -76,14 +75,13 @@ pub fn plan(
 
 /// What `prospect` comes to.
 pub fn describe(prospect: &Prospect, phase_now: Option<PhaseName>) -> PlanResult {
-    let held: &KernelState = &prospect.survey.observed.state;
-    let pools = pools(prospect.engine.policy());
+    let bounds = Bounds::of(prospect.engine.policy());
     let goal = Goal {
         state: &prospect.goal.state,
         names: &prospect.goal.names,
-        pools: &pools,
+        bounds: &bounds,
     };
-    let plan = diff(held, &goal);
+    let plan = diff(&prospect.survey.observed, &goal);
     PlanResult {
         phase_now,
         phase_then: prospect.engine.phase().clone(),

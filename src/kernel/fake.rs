@@ -62,8 +62,12 @@ impl FakeKernel {
                 device,
                 major,
                 default,
+                over,
             } => {
-                if self.observed.state.trees.contains_key(device) {
+                let foreign = self.observed.devices.get(device).map(|device| &device.root);
+                let foreign = matches!(foreign, Some(Root::Foreign(_)));
+                let held = self.observed.state.trees.contains_key(device) || foreign;
+                if held && over.is_none() {
                     return Err(refused(17, "File exists"));
                 }
                 let tree = Tree {

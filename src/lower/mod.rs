@@ -18,7 +18,9 @@ use crate::model::desired::{Desired, Holding};
 use crate::model::ids::{Ids, IdsError};
 use crate::model::names::{CircuitName, DeviceName};
 use crate::model::node::{NodeKey, Place};
-use crate::model::state::{Device, KernelState, LeafKind, Minor, Role, Root, TcClass, Tree};
+use crate::model::state::{
+    Device, ForeignRoot, KernelState, LeafKind, Minor, Role, Root, TcClass, Tree,
+};
 use crate::policy::Policy;
 
 /// What the kernel can do and what stands around us: all that lowering takes from observation.
@@ -43,7 +45,7 @@ pub enum LowerError {
     },
     /// Somebody else's root qdisc is on a circuit's device.
     #[error(
-        "circuit `{circuit}`: device `{device}` has a root qdisc that is not ours, {kind} {major:x}:; \
+        "circuit `{circuit}`: device `{device}` has a root qdisc that is not ours, {root}; \
          remove it (tc qdisc del dev {device} root), or write adopt = true to have it replaced, for good"
     )]
     ForeignRoot {
@@ -51,10 +53,8 @@ pub enum LowerError {
         circuit: CircuitName,
         /// Its device.
         device: DeviceName,
-        /// The qdisc's kind.
-        kind: String,
-        /// The qdisc's handle.
-        major: u16,
+        /// The qdisc.
+        root: ForeignRoot,
     },
     /// A leaf that this kernel does not have.
     #[error("{place}: this kernel has no {}; it has {}", kind.name(), have.join(", "))]
@@ -138,12 +138,11 @@ fn tree(
         }]);
     };
     let mut errors = Vec::new();
-    if let (Root::Foreign { kind, major }, TakeOver::Refuse) = (&device.root, circuit.takeover) {
+    if let (Root::Foreign(root), TakeOver::Refuse) = (&device.root, circuit.takeover) {
         errors.push(LowerError::ForeignRoot {
             circuit: circuit.name.clone(),
             device: circuit.device.clone(),
-            kind: kind.clone(),
-            major: *major,
+            root: root.clone(),
         });
     }
     let Some(major) = ids.major(&circuit.device) else {
