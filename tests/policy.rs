@@ -142,6 +142,35 @@ fn the_base_is_good_and_classes_keep_the_order_of_files_and_text() {
 }
 
 #[test]
+fn every_key_of_the_language_is_read() {
+    let text = include_str!("policy/full.toml");
+    policy::read(&sources(&[("full.toml", text)])).unwrap_or_else(|faults| panic!("{faults}"));
+    let mut keys = Vec::new();
+    properties(&policy::schema(), &mut keys);
+    assert!(keys.len() > 80, "{} keys", keys.len());
+    for key in keys {
+        let written = |before: char, after: &str| text.contains(&format!("{before}{key}{after}"));
+        let found = ['\n', ' ', '[', '.']
+            .into_iter()
+            .any(|before| written(before, " =") || written(before, "."))
+            || written('[', "]");
+        assert!(found, "no `{key}` in full.toml");
+    }
+}
+
+/// The names of all properties in a schema.
+fn properties(schema: &serde_json::Value, keys: &mut Vec<String>) {
+    if let Some(properties) = schema["properties"].as_object() {
+        keys.extend(properties.keys().cloned());
+    }
+    match schema {
+        serde_json::Value::Object(map) => map.values().for_each(|value| properties(value, keys)),
+        serde_json::Value::Array(list) => list.iter().for_each(|value| properties(value, keys)),
+        _ => {}
+    }
+}
+
+#[test]
 fn odd_policies_have_notes() {
     let text = include_str!("policy/odd.toml");
     let policy = policy::read(&sources(&[("base.toml", BASE), ("odd.toml", text)]))

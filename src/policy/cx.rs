@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 
 use super::Source;
 use super::document::{Raw, Value};
-use super::fault::{At, Lines, Log, RawFault};
+use super::fault::{At, KEPT, Lines, Log, RawFault};
 use super::spec::{Key, Kind, Need, Shape, Spec, nearest};
 use crate::model::class::PortRange;
 use crate::model::names::Origin;
@@ -204,7 +204,9 @@ impl<'t> Cx<'t> {
             (Shape::Rate | Shape::Rates | Shape::Amounts, Value::Integer(number)) => {
                 format!("a rate needs a unit, in quotes: \"{number}mbit\"")
             }
-            (Shape::List(_), Value::String(_)) => "put it between [ and ]".to_owned(),
+            (Shape::List(_), Value::String(_) | Value::Table(_)) => {
+                "put it between [ and ]".to_owned()
+            }
             (Shape::Map(kind, Shape::Table(_)), _) => {
                 format!("write [{kind}.NAME], one table for each")
             }
@@ -215,6 +217,19 @@ impl<'t> Cx<'t> {
         };
         let message = format!("`{}` is {}, not {found}", item.name, item.shape.words());
         self.fault(item.at, message).help(help);
+    }
+
+    /// The known name that is most likely meant; none any more where so much is wrong that nobody
+    /// will be told, since looking costs.
+    pub(super) fn nearest<'k>(
+        &self,
+        written: &str,
+        known: impl IntoIterator<Item = &'k str>,
+    ) -> Option<&'k str> {
+        if self.log.count() >= KEPT {
+            return None;
+        }
+        nearest(written, known)
     }
 
     /// A text.
@@ -272,9 +287,8 @@ impl<'t> Cx<'t> {
         match i64::from_str_radix(number.as_str(), number.radix()) {
             Ok(value) if (least..=most).contains(&value) => Some(value),
             _ => {
-                let message = format!("`{}` goes from {least} to {most}", item.name);
+                let message = format!("{number} is out of range for `{}`", item.name);
                 self.fault(item.at, message)
-                    .label(format!("{number} is out of range"))
                     .help(format!("write a number from {least} to {most}"));
                 None
             }
@@ -364,7 +378,7 @@ impl<'t> Cx<'t> {
                 .help("remove it; the words of a later version are refused, not ignored");
         }
         for item in unknown {
-            let help = match nearest(item.name, spec.keys.iter().map(|key| key.name)) {
+            let help = match self.nearest(item.name, spec.keys.iter().map(|key| key.name)) {
                 Some(name) => format!("did you mean `{name}`?"),
                 None => format!(
                     "the keys are {}",
@@ -422,7 +436,7 @@ impl<'t> Cx<'t> {
             .flat_map(BTreeMap::keys)
             .copied()
             .collect::<Vec<_>>();
-        let help = match (nearest(text, known.iter().copied()), known.as_slice()) {
+        let help = match (self.nearest(text, known.iter().copied()), known.as_slice()) {
             (Some(name), _) => format!("did you mean `{name}`?"),
             (None, []) => format!("no {kind} is defined; add [{kind}.{}]", shorten(text)),
             (None, few) if few.len() <= 8 => format!("defined are {}", few.join(", ")),

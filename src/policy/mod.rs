@@ -24,6 +24,7 @@ mod phase;
 mod promise;
 mod report;
 mod root;
+mod schema;
 mod services;
 mod spec;
 mod value;
@@ -36,6 +37,7 @@ pub use document::LARGEST;
 pub use fault::{Fault, Faults, Position, Related};
 pub use lists::{ListKind, Listed, Usage};
 pub use report::{SHOWN, Style, report};
+pub use schema::schema;
 
 use crate::model::circuit::{Circuit, Host, Pool};
 use crate::model::class::{Class, Rest, Site};

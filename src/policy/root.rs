@@ -18,7 +18,7 @@ use crate::model::names::{
 };
 
 /// What only the host's file may say: the facts of this host, which is not for policies to know.
-static HOST: Spec = Spec {
+pub(super) static HOST: Spec = Spec {
     doc: "The facts of a host",
     keys: &[
         must("name", Shape::Text("hq-melun"), "the host's name"),
@@ -52,7 +52,7 @@ static HOST: Spec = Spec {
 };
 
 /// What any file may say.
-static POLICY: Spec = Spec {
+pub(super) static POLICY: Spec = Spec {
     doc: "What should hold",
     keys: &[
         may(
@@ -197,6 +197,7 @@ pub(super) fn read<'t>(cx: &mut Cx<'t>, files: &'t [Raw<'t>], host_file: &str) -
                             item.key_at,
                             format!("[{}] is written twice", item.name),
                             first.key_at,
+                            "take what both say into one of them",
                         );
                     } else {
                         once.insert(item.name, item);
@@ -244,7 +245,7 @@ fn unknown(cx: &mut Cx<'_>, item: Item<'_>) {
         | Value::Boolean(_)
         | Value::Datetime(_) => "key",
     };
-    let help = match nearest(item.name, known.clone()) {
+    let help = match cx.nearest(item.name, known.clone()) {
         Some(name) => format!("did you mean `{name}`?"),
         None => format!(
             "the tables and keys at the top are {}",
@@ -255,10 +256,10 @@ fn unknown(cx: &mut Cx<'_>, item: Item<'_>) {
     cx.fault(item.key_at, message).help(help);
 }
 
-fn twice(cx: &mut Cx<'_>, at: At, message: String, first: At) {
+fn twice(cx: &mut Cx<'_>, at: At, message: String, first: At, help: &str) {
     cx.fault(at, message)
         .label("again here")
-        .help("keep one of them, or give one another name")
+        .help(help)
         .see(first, "first here");
 }
 
@@ -266,7 +267,13 @@ fn twice(cx: &mut Cx<'_>, at: At, message: String, first: At) {
 fn define<'t>(cx: &mut Cx<'t>, kind: Kind, item: Item<'t>) -> bool {
     if let Some(first) = cx.defined(kind, item.name) {
         let message = format!("{kind} `{}` is defined twice", shorten(item.name));
-        twice(cx, item.key_at, message, first);
+        twice(
+            cx,
+            item.key_at,
+            message,
+            first,
+            "keep one of them, or give one another name",
+        );
         return false;
     }
     name(cx, kind, item);

@@ -31,12 +31,12 @@ fn above(bits: PerDirection<u64>, most: PerDirection<u64>) -> Option<(Direction,
         (true, false) => Some((Direction::Up, "up")),
         (false, true) => Some((Direction::Down, "down")),
         (true, true) if excess(Direction::Down) > excess(Direction::Up) => {
-            Some((Direction::Down, "down, and up as well"))
+            Some((Direction::Down, "down, and less so up"))
         }
         (true, true) if bits.up == bits.down && most.up == most.down => {
             Some((Direction::Up, "up and down"))
         }
-        (true, true) => Some((Direction::Up, "up, and down as well")),
+        (true, true) => Some((Direction::Up, "up, and less so down")),
     }
 }
 
