@@ -220,7 +220,7 @@ fn decimal(number: &str, scale: u64) -> Option<Result<u64, RateError>> {
         fraction.parse().ok()?
     };
     let scaled = (whole * tenth + parts) * u128::from(scale);
-    if scaled % tenth != 0 {
+    if !scaled.is_multiple_of(tenth) {
         return Some(Err(RateError::Fraction {
             text: number.to_owned(),
         }));

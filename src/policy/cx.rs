@@ -9,10 +9,14 @@ use jiff::tz::TimeZone;
 
 use super::Source;
 use super::document::{Raw, Value};
-use super::fault::{At, KEPT, Lines, Log, RawFault};
+use super::fault::{At, Lines, Log, RawFault};
 use super::spec::{Key, Kind, Need, Shape, Spec, nearest};
 use crate::model::class::PortRange;
 use crate::model::names::Origin;
+
+/// So many faults are told with the name that was likely meant: to look for it among ten thousand
+/// takes a while.
+const HINTS: usize = 200;
 
 /// A value in a file, with its place and what it should look like.
 #[derive(Debug, Clone, Copy)]
@@ -35,10 +39,12 @@ impl<'t> Item<'t> {
         let Value::Table(table) = self.value else {
             return None;
         };
-        let inner = match self.shape {
-            Shape::Map(_, inner) => inner,
-            Shape::Table(spec) => &spec.key(name)?.shape,
-            _ => return None,
+        let inner = if let Shape::Map(_, inner) = self.shape {
+            inner
+        } else if let Shape::Table(spec) = self.shape {
+            &spec.key(name)?.shape
+        } else {
+            return None;
         };
         let (key, value) = table.get_key_value(name)?;
         Some(Self {
@@ -226,7 +232,7 @@ impl<'t> Cx<'t> {
         written: &str,
         known: impl IntoIterator<Item = &'k str>,
     ) -> Option<&'k str> {
-        if self.log.count() >= KEPT {
+        if self.log.count() >= HINTS {
             return None;
         }
         nearest(written, known)
@@ -280,9 +286,10 @@ impl<'t> Cx<'t> {
             self.wrong_type(item);
             return None;
         };
-        let (least, most) = match item.shape {
-            Shape::Integer(least, most) => (least, most),
-            _ => (i64::MIN, i64::MAX),
+        let (least, most) = if let Shape::Integer(least, most) = item.shape {
+            (least, most)
+        } else {
+            (i64::MIN, i64::MAX)
         };
         match i64::from_str_radix(number.as_str(), number.radix()) {
             Ok(value) if (least..=most).contains(&value) => Some(value),

@@ -277,6 +277,10 @@ pub(super) fn nearest<'k>(
     let lower = written.to_lowercase().replace('_', "-");
     known
         .into_iter()
+        .filter(|name| {
+            let (long, short) = (name.len().max(lower.len()), name.len().min(lower.len()));
+            long - short <= allowed(long)
+        })
         .map(|name| {
             let distance = strsim::damerau_levenshtein(&lower, &name.replace('_', "-"));
             (distance, name)

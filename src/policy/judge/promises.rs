@@ -91,9 +91,10 @@ pub(super) fn judge(cx: &mut Cx<'_>, draft: &Draft<'_>, policy: &Policy) {
 }
 
 fn whole(key: &NodeKey) -> String {
-    match &key.place {
-        Place::Site(site) => format!("site `{site}`"),
-        _ => format!("circuit `{}`", key.circuit),
+    if let Place::Site(site) = &key.place {
+        format!("site `{site}`")
+    } else {
+        format!("circuit `{}`", key.circuit)
     }
 }
 
