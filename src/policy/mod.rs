@@ -17,6 +17,7 @@ mod document;
 mod draft;
 mod fault;
 mod hold;
+mod host;
 mod judge;
 mod lists;
 mod matching;
@@ -27,6 +28,7 @@ mod root;
 mod schema;
 mod services;
 mod spec;
+mod table;
 mod value;
 
 use std::collections::BTreeMap;

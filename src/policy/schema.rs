@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::root::{HOST, POLICY};
+use super::host::HOST;
+use super::root::POLICY;
 use super::spec::{Key, Need, Shape, Spec};
 
 /// A schema (draft 2020-12) of one file: the host's, or one of a policy.

@@ -29,7 +29,7 @@ fn memberships(cx: &mut Cx<'_>, draft: &Draft<'_>) {
     for pool in &draft.pools {
         for circuit in &pool.value.circuits {
             let at = pool.table.get("circuits").map_or(pool.table.at, |item| {
-                let texts = super::super::root::texts(item);
+                let texts = super::super::table::texts(item);
                 let place = texts.iter().find(|(name, _)| *name == circuit.as_str());
                 place.map_or(item.at, |(_, at)| *at)
             });
