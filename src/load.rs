@@ -71,7 +71,7 @@ pub fn load(choice: &Choice, trust: Trust) -> Result<Loaded, Faults> {
                 name: path.to_string_lossy().into(),
                 text: text.into(),
             }),
-            Err(fault) => found.faults.push(fault),
+            Err(fault) => found.faults.push(*fault),
         }
     }
     let mut faults = found.faults.into_iter();
@@ -115,7 +115,7 @@ impl Found {
         let entries = match std::fs::read_dir(directory) {
             Ok(entries) => entries,
             Err(error) => {
-                self.faults.push(unreadable(directory, &error));
+                self.faults.push(*unreadable(directory, &error));
                 return;
             }
         };
@@ -149,24 +149,22 @@ impl Found {
     }
 }
 
-fn fault(path: &Path, message: impl Into<String>, help: impl Into<String>) -> Fault {
-    Fault::of_file(path.to_string_lossy(), message, help)
+fn fault(path: &Path, message: impl Into<String>, help: impl Into<String>) -> Box<Fault> {
+    Box::new(Fault::of_file(path.to_string_lossy(), message, help))
 }
 
-fn unreadable(path: &Path, error: &io::Error) -> Fault {
+fn unreadable(path: &Path, error: &io::Error) -> Box<Fault> {
     let plain = error.to_string();
     let message = plain.split(" (os error").next().unwrap_or_default();
-    let help = match error.kind() {
-        io::ErrorKind::NotFound => {
-            "write this file, or name another directory with --config".to_owned()
-        }
-        io::ErrorKind::PermissionDenied => {
-            format!(
-                "run as root, or let this user read it: chmod +r {}",
-                path.display()
-            )
-        }
-        _ => "look at the disk and the file system it is on".to_owned(),
+    let help = if error.kind() == io::ErrorKind::NotFound {
+        "write this file, or name another directory with --config".to_owned()
+    } else if error.kind() == io::ErrorKind::PermissionDenied {
+        format!(
+            "run as root, or let this user read it: chmod +r {}",
+            path.display()
+        )
+    } else {
+        "look at the links on the way to it, and at the disk".to_owned()
     };
     fault(
         path,
@@ -176,7 +174,7 @@ fn unreadable(path: &Path, error: &io::Error) -> Fault {
 }
 
 /// The text of one file.
-fn read(path: &Path, trust: Trust) -> Result<String, Fault> {
+fn read(path: &Path, trust: Trust) -> Result<String, Box<Fault>> {
     if trust == Trust::Apply {
         way(path)?;
     }
@@ -207,7 +205,7 @@ fn read(path: &Path, trust: Trust) -> Result<String, Fault> {
     text(path, file)
 }
 
-fn text(path: &Path, file: File) -> Result<String, Fault> {
+fn text(path: &Path, file: File) -> Result<String, Box<Fault>> {
     let too_large = || {
         fault(
             path,
@@ -255,7 +253,7 @@ const WRITABLE: u32 = 0o022;
 const STICKY: u32 = 0o1000;
 
 /// Refuses what somebody else may have written.
-fn believe(path: &Path, facts: &Facts, what: &str) -> Result<(), Fault> {
+fn believe(path: &Path, facts: &Facts, what: &str) -> Result<(), Box<Fault>> {
     let me = nix::unistd::geteuid().as_raw();
     if facts.owner != 0 && facts.owner != me {
         return Err(fault(
@@ -289,7 +287,7 @@ fn believe(path: &Path, facts: &Facts, what: &str) -> Result<(), Fault> {
 ///
 /// A directory that all may write but that is sticky (`/tmp`) is no danger to what we or root own
 /// in it; what lies in it is looked at next on the way.
-fn way(path: &Path) -> Result<(), Fault> {
+fn way(path: &Path) -> Result<(), Box<Fault>> {
     let mut left = 40;
     let mut todo = vec![std::path::absolute(path).map_err(|error| unreadable(path, &error))?];
     while let Some(next) = todo.pop() {

@@ -3,6 +3,13 @@
 //! A bad policy is a file in `tests/policy/bad`. A line `#=== NAME` in it begins a further file.
 //! One that does not name its host is read after `tests/policy/base.toml`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test may fail; clippy sees only the functions marked as tests"
+)]
+
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
@@ -142,6 +149,36 @@ fn the_base_is_good_and_classes_keep_the_order_of_files_and_text() {
 }
 
 #[test]
+fn every_key_of_the_language_is_read() {
+    let text = include_str!("policy/full.toml");
+    policy::read(&sources(&[("full.toml", text)])).unwrap_or_else(|faults| panic!("{faults}"));
+    let mut keys = Vec::new();
+    properties(&policy::schema(), &mut keys);
+    assert!(keys.len() > 80, "{} keys", keys.len());
+    for key in keys {
+        let written = |before: char, after: &str| text.contains(&format!("{before}{key}{after}"));
+        let found = ['\n', ' ', '[', '.']
+            .into_iter()
+            .any(|before| written(before, " =") || written(before, "."))
+            || written('[', "]");
+        assert!(found, "no `{key}` in full.toml");
+    }
+}
+
+/// The names of all properties in a schema.
+fn properties(schema: &serde_json::Value, keys: &mut Vec<String>) {
+    if let Some(properties) = schema["properties"].as_object() {
+        keys.extend(properties.keys().cloned());
+    }
+    if let Some(map) = schema.as_object() {
+        map.values().for_each(|value| properties(value, keys));
+    }
+    if let Some(list) = schema.as_array() {
+        list.iter().for_each(|value| properties(value, keys));
+    }
+}
+
+#[test]
 fn odd_policies_have_notes() {
     let text = include_str!("policy/odd.toml");
     let policy = policy::read(&sources(&[("base.toml", BASE), ("odd.toml", text)]))
@@ -209,6 +246,21 @@ fn ten_thousand_sites_are_read() {
     let policy = policy::read(&sources(&[("host.toml", BASE), ("sites.toml", &sites)]))
         .unwrap_or_else(|faults| panic!("{faults}"));
     assert_eq!(policy.sites().len(), 10_000);
+}
+
+#[test]
+fn ten_thousand_faulty_sites_are_told_shortly() {
+    // All in the same place, all promised more than there is, all in circuits that are not there.
+    let overlapping = many_sites(10_000).replace("10.", "10.0.0.0/8\", \"10.");
+    let greedy = many_sites(10_000).replace("4mbit\"", "4mbit\"\nguarantee = \"3mbit\"");
+    let nowhere = many_sites(10_000).replace("mpls", "mlps-");
+    for (text, count) in [(overlapping, 10_000), (greedy, 1), (nowhere, 10_000)] {
+        let sources = sources(&[("host.toml", BASE), ("sites.toml", &text)]);
+        let faults = faults(&sources);
+        assert!(faults.count() >= count, "{}", faults.count());
+        let drawn = policy::report(&faults, &sources, Style::Plain, WIDTH);
+        assert!(drawn.len() < 60_000, "{} bytes", drawn.len());
+    }
 }
 
 proptest! {

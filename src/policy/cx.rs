@@ -11,92 +11,13 @@ use super::Source;
 use super::document::{Raw, Value};
 use super::fault::{At, Lines, Log, RawFault};
 use super::spec::{Key, Kind, Need, Shape, Spec, nearest};
+pub(super) use super::table::{Item, State, Table, Written, items, shorten};
 use crate::model::class::PortRange;
 use crate::model::names::Origin;
 
-/// A value in a file, with its place and what it should look like.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Item<'t> {
-    /// The key that it stands under.
-    pub(super) name: &'t str,
-    /// Where the key is.
-    pub(super) key_at: At,
-    /// Where the value is.
-    pub(super) at: At,
-    /// The value.
-    pub(super) value: &'t Value<'t>,
-    /// What it should look like.
-    pub(super) shape: Shape,
-}
-
-impl<'t> Item<'t> {
-    /// What stands under `name` in it, where it is a table.
-    pub(super) fn child(&self, name: &str) -> Option<Self> {
-        let Value::Table(table) = self.value else {
-            return None;
-        };
-        let inner = match self.shape {
-            Shape::Map(_, inner) => inner,
-            Shape::Table(spec) => &spec.key(name)?.shape,
-            _ => return None,
-        };
-        let (key, value) = table.get_key_value(name)?;
-        Some(Self {
-            name: key.get_ref(),
-            key_at: At::new(self.at.file, &key.span()),
-            at: At::new(self.at.file, &value.span()),
-            value: value.get_ref(),
-            shape: *inner,
-        })
-    }
-}
-
-/// Something that was read, with the table that it was read from.
-#[derive(Debug)]
-pub(super) struct Written<'t, T> {
-    /// What was read.
-    pub(super) value: T,
-    /// From where.
-    pub(super) table: Table<'t>,
-    /// Whether all of it could be read.
-    pub(super) state: State,
-}
-
-/// Whether all of a table could be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
-    /// It says what its writer meant.
-    Sound,
-    /// Something was left out or replaced by a default.
-    Faulty,
-}
-
-/// A table whose keys are known to be good, though not yet their values.
-#[derive(Debug, Clone)]
-pub(super) struct Table<'t> {
-    /// What it is, for messages: "class `gateway`".
-    pub(super) who: String,
-    /// Where its name stands.
-    pub(super) at: At,
-    items: Vec<Item<'t>>,
-}
-
-impl<'t> Table<'t> {
-    /// A table of these keys.
-    pub(super) const fn of(who: String, at: At, items: Vec<Item<'t>>) -> Self {
-        Self { who, at, items }
-    }
-
-    /// The value of a key.
-    pub(super) fn get(&self, name: &str) -> Option<Item<'t>> {
-        self.items.iter().find(|item| item.name == name).copied()
-    }
-
-    /// Where the value of `name` stands, or the table's own name where it is not given.
-    pub(super) fn place(&self, name: &str) -> At {
-        self.get(name).map_or(self.at, |item| item.at)
-    }
-}
+/// So many faults are told with the name that was likely meant: to look for it among ten thousand
+/// takes a while.
+const HINTS: usize = 200;
 
 /// What has been learned on the way through the files.
 #[derive(Debug)]
@@ -204,7 +125,9 @@ impl<'t> Cx<'t> {
             (Shape::Rate | Shape::Rates | Shape::Amounts, Value::Integer(number)) => {
                 format!("a rate needs a unit, in quotes: \"{number}mbit\"")
             }
-            (Shape::List(_), Value::String(_)) => "put it between [ and ]".to_owned(),
+            (Shape::List(_), Value::String(_) | Value::Table(_)) => {
+                "put it between [ and ]".to_owned()
+            }
             (Shape::Map(kind, Shape::Table(_)), _) => {
                 format!("write [{kind}.NAME], one table for each")
             }
@@ -215,6 +138,19 @@ impl<'t> Cx<'t> {
         };
         let message = format!("`{}` is {}, not {found}", item.name, item.shape.words());
         self.fault(item.at, message).help(help);
+    }
+
+    /// The known name that is most likely meant; none any more where so much is wrong that nobody
+    /// will be told, since looking costs.
+    pub(super) fn nearest<'k>(
+        &self,
+        written: &str,
+        known: impl IntoIterator<Item = &'k str>,
+    ) -> Option<&'k str> {
+        if self.log.count() >= HINTS {
+            return None;
+        }
+        nearest(written, known)
     }
 
     /// A text.
@@ -265,16 +201,16 @@ impl<'t> Cx<'t> {
             self.wrong_type(item);
             return None;
         };
-        let (least, most) = match item.shape {
-            Shape::Integer(least, most) => (least, most),
-            _ => (i64::MIN, i64::MAX),
+        let (least, most) = if let Shape::Integer(least, most) = item.shape {
+            (least, most)
+        } else {
+            (i64::MIN, i64::MAX)
         };
         match i64::from_str_radix(number.as_str(), number.radix()) {
             Ok(value) if (least..=most).contains(&value) => Some(value),
             _ => {
-                let message = format!("`{}` goes from {least} to {most}", item.name);
+                let message = format!("{number} is out of range for `{}`", item.name);
                 self.fault(item.at, message)
-                    .label(format!("{number} is out of range"))
                     .help(format!("write a number from {least} to {most}"));
                 None
             }
@@ -364,7 +300,7 @@ impl<'t> Cx<'t> {
                 .help("remove it; the words of a later version are refused, not ignored");
         }
         for item in unknown {
-            let help = match nearest(item.name, spec.keys.iter().map(|key| key.name)) {
+            let help = match self.nearest(item.name, spec.keys.iter().map(|key| key.name)) {
                 Some(name) => format!("did you mean `{name}`?"),
                 None => format!(
                     "the keys are {}",
@@ -390,11 +326,7 @@ impl<'t> Cx<'t> {
                     key.shape.example()
                 ));
         }
-        Table {
-            who,
-            at,
-            items: known,
-        }
+        Table::of(who, at, known)
     }
 
     /// The name of a thing that is defined somewhere; it counts as used.
@@ -422,7 +354,7 @@ impl<'t> Cx<'t> {
             .flat_map(BTreeMap::keys)
             .copied()
             .collect::<Vec<_>>();
-        let help = match (nearest(text, known.iter().copied()), known.as_slice()) {
+        let help = match (self.nearest(text, known.iter().copied()), known.as_slice()) {
             (Some(name), _) => format!("did you mean `{name}`?"),
             (None, []) => format!("no {kind} is defined; add [{kind}.{}]", shorten(text)),
             (None, few) if few.len() <= 8 => format!("defined are {}", few.join(", ")),
@@ -437,33 +369,4 @@ impl<'t> Cx<'t> {
     pub(super) fn defined(&self, kind: Kind, name: &str) -> Option<At> {
         self.names.get(&kind)?.get(name).copied()
     }
-}
-
-/// What a table holds, in the order of the text.
-pub(super) fn items<'t>(
-    table: &'t Raw<'t>,
-    file: usize,
-    shape: impl Fn(&str) -> Shape,
-) -> Vec<Item<'t>> {
-    let mut items: Vec<Item<'t>> = table
-        .iter()
-        .map(|(key, value)| Item {
-            name: key.get_ref(),
-            key_at: At::new(file, &key.span()),
-            at: At::new(file, &value.span()),
-            value: value.get_ref(),
-            shape: shape(key.get_ref()),
-        })
-        .collect();
-    items.sort_by_key(|item| item.key_at);
-    items
-}
-
-/// `text`, short enough for a message.
-pub(super) fn shorten(text: &str) -> String {
-    let mut short: String = text.chars().take(48).collect();
-    if short.len() < text.len() {
-        short.push('…');
-    }
-    short
 }

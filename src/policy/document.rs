@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeTable, DeValue, Error};
 
 use super::Source;
-use super::fault::{At, Lines, Log};
+use super::cx::shorten;
+use super::fault::{At, KEPT, Lines, Log};
 
 /// The largest file that is read.
 pub const LARGEST: usize = 8 << 20;
@@ -46,70 +47,176 @@ pub(super) fn parse<'a>(file: usize, source: &'a Source, log: &mut Log) -> Optio
         return match DeTable::parse(text) {
             Ok(table) => Some(table.into_inner()),
             Err(error) => {
-                syntax(file, text, &error, log);
+                syntax(file, text, &Lines::of(text), &error, log);
                 None
             }
         };
     }
-    let (table, errors) = DeTable::parse_recoverable(text);
-    for error in &errors {
-        syntax(file, text, error, log);
+    let (table, mut errors) = DeTable::parse_recoverable(text);
+    let lines = Lines::of(text);
+    let behind = behind_stops(text, &lines, &errors);
+    let stopped = errors.iter().any(is_stop);
+    errors.extend(behind);
+    let (all, errors) = (errors.len(), without_echoes(&errors));
+    for error in errors.iter().take(KEPT) {
+        syntax(file, text, &lines, error, log);
     }
-    Some(table.into_inner())
+    log.add(errors.len().saturating_sub(KEPT));
+    // What a bracket swallowed, or what stands behind a stop, would be missed wherever it is
+    // referred to.
+    (errors.len() == all && !stopped).then(|| table.into_inner())
+}
+
+/// Whether the parser gave up at this error.
+fn is_stop(error: &Error) -> bool {
+    error.message().starts_with("key with no value")
+}
+
+/// The parser gives up at a key without a value: the errors behind each such line, by reading the
+/// text again without it.
+fn behind_stops(text: &str, lines: &Lines<'_>, first: &[Error]) -> Vec<Error> {
+    let mut found = Vec::new();
+    let mut stop = first.iter().find(|error| is_stop(error)).cloned();
+    let mut left = text.to_owned();
+    // Each round reads the whole text; a file with more such lines is told about the first ones.
+    for _ in 0..10 {
+        let Some(span) = stop.as_ref().and_then(Error::span) else {
+            break;
+        };
+        let line = lines.bytes(lines.line(span.start));
+        // Spaces for the line's bytes keep all places behind it what they are.
+        left.replace_range(line.clone(), &" ".repeat(line.len()));
+        let (_, errors) = DeTable::parse_recoverable(&left);
+        let behind = |error: &Error| error.span().is_some_and(|span| span.start > line.end);
+        let new: Vec<Error> = errors.into_iter().filter(behind).collect();
+        stop = new.iter().find(|error| is_stop(error)).cloned();
+        found.extend(new);
+    }
+    found
+}
+
+/// The errors without those that follow from a bracket that is never closed: behind it the parser
+/// takes every line for a part of what it opened, and finds fault with each.
+fn without_echoes(errors: &[Error]) -> Vec<&Error> {
+    let open = errors.iter().any(|error| {
+        error.message().starts_with("unclosed inline")
+            || error.message().starts_with("unclosed array")
+    });
+    let first = errors
+        .iter()
+        .filter(|error| open && words(error.message(), "").2 == Cause::Bracket)
+        .filter_map(|error| Some(error.span()?.start))
+        .min();
+    let echo = |error: &&Error| match (first, error.span()) {
+        (Some(first), Some(span)) => span.start <= first,
+        _ => true,
+    };
+    errors.iter().filter(echo).collect()
+}
+
+/// What kind of fault of syntax it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    /// A bracket, a brace or a comma.
+    Bracket,
+    /// Anything else.
+    Other,
 }
 
 /// A fault of syntax, in words for people who do not know TOML by heart.
-fn syntax(file: usize, text: &str, error: &toml::de::Error, log: &mut Log) {
+fn syntax(file: usize, text: &str, lines: &Lines<'_>, error: &Error, log: &mut Log) {
     let span = error.span().unwrap_or(0..0);
     let at = At::new(file, &span);
     let written = text.get(span.clone()).unwrap_or_default();
     if error.message().starts_with("duplicate key") {
-        let name = written.trim_matches(['"', '\'']);
+        let name = shorten(written.trim_matches(['"', '\'']));
         let fault = log
             .fault(at, format!("`{name}` is written twice"))
             .label("again here")
-            .help("write it once, or give one of them another name");
-        if let Some(first) = first_of(file, text, span.start, written) {
+            .help("keep one of them, or give one another name");
+        if let Some(first) = first_of(file, text, lines, span.start, written) {
             fault.see(first, "first here");
         }
         return;
     }
-    let (message, help) = words(error.message(), written);
+    let (message, help, _) = words(error.message(), written);
     log.fault(at, message).help(help);
 }
 
-/// What the parser says, and what to do about it.
-fn words(message: &str, written: &str) -> (String, Cow<'static, str>) {
-    let plain = || format!("not TOML: {message}");
-    let message_is = |part: &str| message.contains(part);
-    if message_is("recursion limit") {
+/// What the parser says, what to do about it, and what it is about.
+fn words(message: &str, written: &str) -> (String, Cow<'static, str>, Cause) {
+    let is = |parts: &[&str]| parts.iter().any(|part| message.contains(part));
+    let plain = || {
+        let said = message.split(", expected").next().unwrap_or(message);
+        format!("not TOML: {said}")
+    };
+    let bare = |c: char| c.is_ascii_alphanumeric() || "._-@:/%".contains(c);
+    if is(&["must be quoted"]) && written.trim() == "=" {
+        (
+            "nothing stands behind the `=`".to_owned(),
+            "write key = value, both on the same line".into(),
+            Cause::Other,
+        )
+    } else if is(&["key with no value"]) {
+        (
+            "a key without a value".to_owned(),
+            "write key = value, both on the same line".into(),
+            Cause::Other,
+        )
+    } else if is(&["recurse further", "recursion"]) {
         (
             "nested too deep".to_owned(),
-            "a policy has at most a handful of levels; remove the brackets that are too many"
-                .into(),
+            "a policy has a handful of levels; remove the brackets that are too many".into(),
+            Cause::Bracket,
         )
-    } else if message_is("string values must be quoted") {
+    } else if is(&[
+        "must be quoted",
+        "invalid float",
+        "invalid integer",
+        "invalid boolean",
+        "invalid datetime",
+        "invalid date",
+    ]) && !written.is_empty()
+        && written.chars().all(bare)
+    {
+        let written = shorten(written);
+        (
+            format!("`{written}` is no number and has no quotes"),
+            format!("a text stands in quotes: \"{written}\"").into(),
+            Cause::Other,
+        )
+    } else if is(&[
+        "unclosed",
+        "unopened",
+        "missing close",
+        "missing comma",
+        "inline table",
+        "array element",
+        "must be quoted",
+    ]) {
         (
             plain(),
-            format!("write \"{}\" in quotes", written.trim()).into(),
+            "each [ and { needs its partner, and a comma stands between two values".into(),
+            Cause::Bracket,
         )
-    } else if message_is("unclosed") || message_is("missing close") || message_is("unopened") {
+    } else if is(&["basic string", "literal string", "escape"]) {
         (
             plain(),
-            "each `[`, `{` and quote needs its partner, in the right order".into(),
+            "a text ends on its line with the quote it began with, and holds no control characters; \\ begins an escape".into(),
+            Cause::Other,
         )
-    } else if message_is("key with no value") || message_is("missing value") {
-        (plain(), "write `key = value`, one on a line".into())
-    } else if message_is("extend value") {
+    } else if is(&["extend value"]) {
         (
             plain(),
             "the name has a value already; a table of the same name cannot stand beside it".into(),
+            Cause::Other,
         )
     } else {
         (
             plain(),
             "a file is made of `[table]` lines and `key = value` lines; texts stand in \"quotes\""
                 .into(),
+            Cause::Other,
         )
     }
 }
@@ -117,8 +224,7 @@ fn words(message: &str, written: &str) -> (String, Cow<'static, str>) {
 /// Where the key or table header written at `again` was written before.
 ///
 /// The parser knows, and does not tell; so the lines before are searched for the same words.
-fn first_of(file: usize, text: &str, again: usize, key: &str) -> Option<At> {
-    let lines = Lines::of(text);
+fn first_of(file: usize, text: &str, lines: &Lines<'_>, again: usize, key: &str) -> Option<At> {
     let line = lines.line(again);
     let this = text.get(lines.bytes(line))?;
     let is_header = this.trim_start().starts_with('[');

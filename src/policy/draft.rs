@@ -6,7 +6,7 @@ use super::document::Raw;
 use super::fault::At;
 use super::lists::{self, Listed};
 use super::spec::Kind;
-use super::{Policy, circuit, class, hold, matching, phase, root};
+use super::{Policy, circuit, class, hold, host, matching, phase, root};
 use crate::model::circuit::{Circuit, Host, Pool};
 use crate::model::class::{Class, Rest, Terms};
 use crate::model::daemon::Daemon;
@@ -37,8 +37,8 @@ pub(super) struct Draft<'t> {
 /// Reads every table of the files.
 pub(super) fn read<'t>(cx: &mut Cx<'t>, files: &'t [Raw<'t>], host_file: &str) -> Draft<'t> {
     let top = root::read(cx, files, host_file);
-    let host = root::host(cx, &top);
-    let daemon = root::daemon(cx, &top);
+    let facts = host::host(cx, &top);
+    let daemon = host::daemon(cx, &top);
     matching::lists(cx, top.of(Kind::Group), top.of(Kind::Service));
 
     let circuits = all(cx, top.of(Kind::Circuit), circuit::circuit);
@@ -62,8 +62,8 @@ pub(super) fn read<'t>(cx: &mut Cx<'t>, files: &'t [Raw<'t>], host_file: &str) -
         }
     }
     Draft {
-        host,
-        inside: root::inside(&top),
+        host: facts,
+        inside: host::inside(&top),
         daemon,
         circuits,
         pools,

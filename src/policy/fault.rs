@@ -141,7 +141,7 @@ impl std::fmt::Display for Faults {
 impl std::error::Error for Faults {}
 
 /// Beyond so many, faults are counted only: a file of garbage must not fill the memory.
-const KEPT: usize = 1_000;
+pub(super) const KEPT: usize = 1_000;
 
 /// A fault while the files are being read: its places are not lines yet.
 #[derive(Debug)]
@@ -197,6 +197,11 @@ impl Log {
     /// since there the reader guesses.
     pub(super) const fn end_of_syntax(&mut self) {
         self.syntax = self.faults.len();
+    }
+
+    /// Counts `more` faults that are not told one by one.
+    pub(super) const fn add(&mut self, more: usize) {
+        self.more += more;
     }
 
     /// How many there are so far.
@@ -291,17 +296,17 @@ impl Log {
 
 /// Where the lines of a text begin.
 #[derive(Debug)]
-pub(super) struct Lines<'t> {
-    text: &'t str,
+pub(super) struct Starts {
     starts: Vec<usize>,
+    length: usize,
 }
 
-impl<'t> Lines<'t> {
-    pub(super) fn of(text: &'t str) -> Self {
+impl Starts {
+    pub(super) fn of(text: &str) -> Self {
         let after = text.match_indices('\n').map(|(at, _)| at + 1);
         Self {
-            text,
             starts: std::iter::once(0).chain(after).collect(),
+            length: text.len(),
         }
     }
 
@@ -316,12 +321,35 @@ impl<'t> Lines<'t> {
             .starts
             .get(line.saturating_sub(1))
             .copied()
-            .unwrap_or(self.text.len());
-        let end = self
-            .starts
-            .get(line)
-            .map_or(self.text.len(), |next| next - 1);
+            .unwrap_or(self.length);
+        let end = self.starts.get(line).map_or(self.length, |next| next - 1);
         start..end.max(start)
+    }
+}
+
+/// A text with its lines.
+#[derive(Debug)]
+pub(super) struct Lines<'t> {
+    text: &'t str,
+    starts: Starts,
+}
+
+impl<'t> Lines<'t> {
+    pub(super) fn of(text: &'t str) -> Self {
+        Self {
+            text,
+            starts: Starts::of(text),
+        }
+    }
+
+    /// The line of the byte at `offset`, counted from 1.
+    pub(super) fn line(&self, offset: usize) -> usize {
+        self.starts.line(offset)
+    }
+
+    /// The bytes of the line `line`, counted from 1, without its end.
+    pub(super) fn bytes(&self, line: usize) -> Range<usize> {
+        self.starts.bytes(line)
     }
 
     fn position(&self, at: At) -> Position {

@@ -17,6 +17,7 @@ mod document;
 mod draft;
 mod fault;
 mod hold;
+mod host;
 mod judge;
 mod lists;
 mod matching;
@@ -24,8 +25,10 @@ mod phase;
 mod promise;
 mod report;
 mod root;
+mod schema;
 mod services;
 mod spec;
+mod table;
 mod value;
 
 use std::collections::BTreeMap;
@@ -36,6 +39,7 @@ pub use document::LARGEST;
 pub use fault::{Fault, Faults, Position, Related};
 pub use lists::{ListKind, Listed, Usage};
 pub use report::{SHOWN, Style, report};
+pub use schema::schema;
 
 use crate::model::circuit::{Circuit, Host, Pool};
 use crate::model::class::{Class, Rest, Site};

@@ -10,7 +10,7 @@ use miette::{
 };
 
 use super::Source;
-use super::fault::{Fault, Faults, Lines, Position, floor_char};
+use super::fault::{Fault, Faults, Position, Starts, floor_char};
 
 /// How faults are drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub fn report(faults: &Faults, sources: &[Source], style: Style, width: usize) -
         Style::Colour => GraphicalTheme::unicode(),
     };
     let handler = GraphicalReportHandler::new_themed(theme)
-        .with_width(width)
+        .with_wrap_lines(false)
         .with_context_lines(0)
         .with_links(false)
         .with_urls(false)
@@ -46,7 +46,7 @@ pub fn report(faults: &Faults, sources: &[Source], style: Style, width: usize) -
     let mut out = String::new();
     for fault in faults.list().iter().take(SHOWN) {
         // Writing into a `String` cannot fail.
-        let drawn = Drawn::of(fault, &texts);
+        let drawn = Drawn::of(fault, &texts, width);
         let _ = handler.render_report(&mut out, &drawn);
         for elsewhere in &drawn.elsewhere {
             let _ = handler.render_report(&mut out, elsewhere);
@@ -75,7 +75,7 @@ struct Drawn<'a> {
 }
 
 impl<'a> Drawn<'a> {
-    fn of(fault: &Fault, texts: &'a [Text<'a>]) -> Self {
+    fn of(fault: &Fault, texts: &'a [Text<'a>], width: usize) -> Self {
         let text = |file: &str| texts.iter().find(|text| text.name == file);
         let here = fault.position.as_ref().and_then(|_| text(&fault.file));
         let mut labels: Vec<_> = fault
@@ -109,11 +109,11 @@ impl<'a> Drawn<'a> {
             ),
         };
         Self {
-            message: printable(&message).into_owned(),
+            message: fill(&printable(&message), width.saturating_sub(4)),
             help: fault
                 .help
                 .as_deref()
-                .map(|help| printable(help).into_owned()),
+                .map(|help| fill(&printable(help), width.saturating_sub(8))),
             severity: Severity::Error,
             text: here,
             labels,
@@ -170,13 +170,16 @@ impl Diagnostic for Drawn<'_> {
 struct Text<'a> {
     name: &'a str,
     text: Cow<'a, str>,
+    lines: Starts,
 }
 
 impl<'a> Text<'a> {
     fn of(source: &'a Source) -> Self {
+        let text = printable(&source.text);
         Self {
             name: &source.name,
-            text: printable(&source.text),
+            lines: Starts::of(&text),
+            text,
         }
     }
 
@@ -186,6 +189,12 @@ impl<'a> Text<'a> {
         let end = floor_char(&self.text, span.end.max(start));
         let meant = self.text.get(start..end).unwrap_or_default();
         let first = meant.lines().next().unwrap_or_default();
+        let line = self.lines.bytes(self.lines.line(start));
+        if first.is_empty() && start >= line.end && start > line.start {
+            // Behind the end of a line no caret is drawn: point at its last character.
+            let last = floor_char(&self.text, line.end - 1);
+            return last.max(line.start)..line.end;
+        }
         start..start + floor_char(first, 2 * AROUND)
     }
 }
@@ -198,7 +207,7 @@ impl SourceCode for Text<'_> {
         _before: usize,
         _after: usize,
     ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
-        let lines = Lines::of(&self.text);
+        let lines = &self.lines;
         let (start, end) = (span.offset(), span.offset() + span.len());
         let (first, last) = (
             lines.line(start),
@@ -225,6 +234,26 @@ impl SourceCode for Text<'_> {
             last - first + 1,
         )))
     }
+}
+
+/// `text` in lines of at most `width` characters, parted at spaces only: a name with a `-` in it
+/// stays whole.
+fn fill(text: &str, width: usize) -> String {
+    let mut out = String::with_capacity(text.len() + 8);
+    let mut used = 0;
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        if used > 0 && used + 1 + length > width {
+            out.push('\n');
+            used = 0;
+        } else if used > 0 {
+            out.push(' ');
+            used += 1;
+        }
+        out.push_str(word);
+        used += length;
+    }
+    out
 }
 
 /// `text` without what would speak to the terminal rather than to its reader: each such byte

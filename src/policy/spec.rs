@@ -277,11 +277,24 @@ pub(super) fn nearest<'k>(
     let lower = written.to_lowercase().replace('_', "-");
     known
         .into_iter()
+        .filter(|name| {
+            let (long, short) = (name.len().max(lower.len()), name.len().min(lower.len()));
+            long - short <= allowed(long)
+        })
         .map(|name| {
             let distance = strsim::damerau_levenshtein(&lower, &name.replace('_', "-"));
             (distance, name)
         })
-        .filter(|(distance, name)| *distance <= (name.len().max(written.len()) / 3).max(1))
+        .filter(|(distance, name)| *distance <= allowed(name.len().max(written.len())))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
+}
+
+/// How many letters may differ in a name of that length.
+const fn allowed(length: usize) -> usize {
+    match length {
+        0..=2 => 0,
+        3..=5 => 1,
+        length => length / 3,
+    }
 }

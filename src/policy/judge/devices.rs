@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::super::cx::Cx;
 use super::super::draft::Draft;
 use super::super::fault::At;
-use super::super::root::texts;
+use super::super::table::texts;
 
 pub(super) fn judge(cx: &mut Cx<'_>, draft: &Draft<'_>) {
     let mut places: Vec<(&str, At, String)> = Vec::new();

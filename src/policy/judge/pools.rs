@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use super::super::Policy;
 use super::super::cx::{Cx, Item, State, Written};
+use super::super::document::Value;
 use super::super::draft::Draft;
 use super::super::fault::At;
+use super::super::spec::Kind;
 use super::{above, figure, figures};
 use crate::model::circuit::Pool;
 use crate::model::names::{CircuitName, PoolName};
@@ -27,7 +29,7 @@ fn memberships(cx: &mut Cx<'_>, draft: &Draft<'_>) {
     for pool in &draft.pools {
         for circuit in &pool.value.circuits {
             let at = pool.table.get("circuits").map_or(pool.table.at, |item| {
-                let texts = super::super::root::texts(item);
+                let texts = super::super::table::texts(item);
                 let place = texts.iter().find(|(name, _)| *name == circuit.as_str());
                 place.map_or(item.at, |(_, at)| *at)
             });
@@ -67,8 +69,11 @@ fn split_of(
         .table
         .get("split")
         .and_then(|item| item.child(name.as_str()));
+    if written.is_some_and(|written| !matches!(written.value, Value::Table(_))) {
+        return;
+    }
     let (Some(written), Some(split)) = (written, phase.value.splits.get(name)) else {
-        if written.is_none() {
+        if written.is_none() && !misspelt(cx, phase) {
             let circuits: Vec<String> = pool
                 .value
                 .circuits
@@ -113,6 +118,16 @@ fn split_of(
     }
     sum(cx, policy, phase, pool, split, written);
     bounds(cx, phase, pool, split, written);
+}
+
+/// Whether the phase splits a pool that is not there: then it may well mean this one.
+fn misspelt(cx: &Cx<'_>, phase: &Written<'_, Phase>) -> bool {
+    let Some(Value::Table(pools)) = phase.table.get("split").map(|item| item.value) else {
+        return false;
+    };
+    pools
+        .keys()
+        .any(|name| cx.defined(Kind::Pool, name.get_ref()).is_none())
 }
 
 fn bits(rates: Rates) -> PerDirection<u64> {

@@ -65,7 +65,7 @@ pub(super) fn judge(cx: &mut Cx<'_>, draft: &Draft<'_>, policy: &Policy) {
                         "{} {}{}",
                         name(key),
                         figure(*bits),
-                        origin(policy, phase, key)
+                        origin(cx, policy, phase, key)
                     )
                 })
                 .collect();
@@ -78,23 +78,23 @@ pub(super) fn judge(cx: &mut Cx<'_>, draft: &Draft<'_>, policy: &Policy) {
             }
             let (sum, has) = (sum.get(direction), has.get(direction));
             let message = format!(
-                "phase `{}` promises {} {words} on {}, {} more than it has",
+                "phase `{}` promises {} more than {} has, {words}",
                 phase.value.name,
-                figure(sum),
-                whole(parent),
                 figure(sum - has),
+                whole(parent),
             );
             cx.fault(at, message)
-                .label(format!("{} is promised of {}", figure(sum), figure(has)))
+                .label(format!("{} promised, of {}", figure(sum), figure(has)))
                 .help(format!("promised are {}", parts.join(", ")));
         }
     }
 }
 
 fn whole(key: &NodeKey) -> String {
-    match &key.place {
-        Place::Site(site) => format!("site `{site}`"),
-        _ => format!("circuit `{}`", key.circuit),
+    if let Place::Site(site) = &key.place {
+        format!("site `{site}`")
+    } else {
+        format!("circuit `{}`", key.circuit)
     }
 }
 
@@ -109,19 +109,24 @@ fn name(key: &NodeKey) -> String {
 }
 
 /// Where the figure that counts was written.
-fn origin(policy: &Policy, phase: &Written<'_, Phase>, key: &NodeKey) -> String {
-    let origin: Option<&Origin> = match &key.place {
-        Place::Class(class) if phase.value.classes.contains_key(class) => Some(&phase.value.origin),
-        Place::Class(class) => policy.class(class).map(|class| &class.origin),
-        Place::Site(site) => policy.sites().get(site).map(|site| &site.origin),
+fn origin(cx: &Cx<'_>, policy: &Policy, phase: &Written<'_, Phase>, key: &NodeKey) -> String {
+    let replaced = |kind: &str, name: &str| {
+        let over = phase.table.get(kind)?.child(name)?;
+        Some(cx.origin(over.child("guarantee")?.key_at))
+    };
+    let origin: Option<Origin> = match &key.place {
+        Place::Class(name) => replaced("class", name.as_str())
+            .or_else(|| policy.class(name).map(|class| class.origin.clone())),
+        Place::Site(name) => replaced("site", name.as_str())
+            .or_else(|| policy.sites().get(name).map(|site| site.origin.clone())),
         Place::SiteClass(site, class) => policy.sites().get(site).and_then(|site| {
             let class = site.classes.iter().find(|inner| inner.name == *class)?;
-            Some(&class.origin)
+            Some(class.origin.clone())
         }),
         Place::Rest => policy
             .rests()
             .get(&key.circuit)
-            .and_then(|rest| rest.origin.as_ref()),
+            .and_then(|rest| rest.origin.clone()),
         Place::Circuit | Place::Control | Place::SiteRest(_) => None,
     };
     origin.map_or_else(String::new, |origin| format!(" ({origin})"))
