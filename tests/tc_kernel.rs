@@ -630,3 +630,56 @@ fn leaves_come_back(kinds: &BTreeSet<LeafKind>) {
     }
     println!("{}", sh("tc qdisc show dev wan0"));
 }
+
+#[test]
+fn what_stands_still_is_seen_beside_what_comes_and_goes() {
+    in_namespace(|| {
+        let device = veth();
+        let mut host = Host::open().unwrap();
+        let mut classes = vec![(0x10, inner(None, "10gbit", "10gbit"))];
+        for number in 0x100..0x100 + 400_u16 {
+            classes.push((number, leaf(Some(0x10), "8kbit", "10gbit")));
+        }
+        all_well(&host.apply(&ops_for(&device, &classes)));
+        let expected = tree(&classes);
+        // Somebody else's hand, in the same tree and the same namespace: classes that are not ours,
+        // so that what is ours never changes.
+        let lines: String = (0..300)
+            .flat_map(|round| (0x8000..0x8020).map(move |number| (round, number)))
+            .map(|(round, number)| {
+                let verb = ["add", "del"][round % 2];
+                let rate = ["htb rate 8kbit quantum 1514", ""][round % 2];
+                format!("class {verb} dev wan0 parent 7a01:10 classid 7a01:{number:x} {rate}\n")
+            })
+            .collect();
+        let mut batch = Command::new("tc")
+            .args(["-force", "-batch", "-"])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut input = batch.stdin.take().unwrap();
+        let feeder = std::thread::spawn(move || {
+            use std::io::Write;
+            input.write_all(lines.as_bytes()).unwrap();
+        });
+        let (mut reads, mut gave_up) = (0, 0);
+        while batch.try_wait().unwrap().is_none() {
+            match host.observe() {
+                Ok(observed) => {
+                    reads += 1;
+                    assert_eq!(tree_of(&observed, &device), expected, "read {reads}");
+                }
+                Err(error) => {
+                    gave_up += 1;
+                    println!("{error}");
+                }
+            }
+        }
+        feeder.join().unwrap();
+        println!("{reads} reads, {gave_up} gave up");
+        assert!(reads > gave_up);
+        assert_eq!(tree_of(&host.observe().unwrap(), &device), expected);
+    });
+}

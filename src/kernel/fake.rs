@@ -3,9 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::tc::htb::INNER_QUANTUM;
 use super::{Kernel, KernelError, OpError};
+use crate::model::class::Priority;
 use crate::model::names::DeviceName;
-use crate::model::state::{ClassId, Device, LeafKind, Major, Observed, Role, Root, TcClass, Tree};
+use crate::model::state::{
+    ClassId, Device, Leaf, LeafKind, Major, Minor, Observed, Role, Root, TcClass, Tree,
+};
 use crate::plan::op::Op;
 
 /// A kernel in memory.
@@ -14,6 +18,8 @@ pub struct FakeKernel {
     observed: Observed,
     leaves: BTreeSet<LeafKind>,
     writes: usize,
+    /// Priority and quantum of inner classes: they show again when the last child is gone.
+    hidden: BTreeMap<(DeviceName, Minor), (Priority, u32)>,
 }
 
 impl FakeKernel {
@@ -31,6 +37,7 @@ impl FakeKernel {
             },
             leaves,
             writes: 0,
+            hidden: BTreeMap::new(),
         }
     }
 
@@ -65,7 +72,8 @@ impl FakeKernel {
                 major,
                 default,
             } => {
-                if self.observed.state.trees.contains_key(device) {
+                let root = self.observed.devices.get(device).map(|found| &found.root);
+                if !matches!(root, Some(Root::Default { .. })) {
                     return Err(refused(17, "File exists"));
                 }
                 let tree = Tree {
@@ -78,7 +86,9 @@ impl FakeKernel {
                 Ok(())
             }
             Op::DeleteRoot { device, major, .. } => {
-                self.tree(device, *major)?;
+                // The handle is not that of the kernel's default root, nor of another tree.
+                self.tree(device, *major)
+                    .map_err(|_| refused(22, "Invalid handle"))?;
                 self.observed.state.trees.remove(device);
                 self.set_root(
                     device,
@@ -92,18 +102,9 @@ impl FakeKernel {
             Op::ChangeClass { device, id, to, .. } => {
                 let held = self.class(device, *id)?;
                 // The parent of a class cannot be changed; the kernel says yes and leaves it.
-                let role = match (&held.role, &to.role) {
-                    (
-                        Role::Leaf { leaf, .. },
-                        Role::Leaf {
-                            priority, quantum, ..
-                        },
-                    ) => Role::Leaf {
-                        priority: *priority,
-                        quantum: *quantum,
-                        leaf: *leaf,
-                    },
-                    (held, _) => held.clone(),
+                let role = match &held.role {
+                    Role::Leaf { leaf, .. } => leaf_role(figures(&to.role), *leaf),
+                    Role::Inner => Role::Inner,
                 };
                 *held = TcClass {
                     parent: held.parent,
@@ -113,13 +114,25 @@ impl FakeKernel {
                 Ok(())
             }
             Op::DeleteClass { device, id, .. } => self.delete_class(device, *id),
-            Op::SetLeaf { device, id, to, .. } => {
-                if to.kind().is_none_or(|kind| !self.leaves.contains(&kind)) {
-                    return Err(refused(2, "Specified qdisc kind is unknown"));
-                }
+            Op::SetLeaf {
+                device,
+                id,
+                from,
+                to,
+            } => {
+                let has = to.kind().is_some_and(|kind| self.leaves.contains(&kind));
                 match &mut self.class(device, *id)?.role {
-                    Role::Leaf { leaf, .. } => *leaf = Some(*to),
-                    Role::Inner => return Err(refused(22, "Parent is not a leaf")),
+                    Role::Leaf { leaf, .. } if has => *leaf = Some(*to),
+                    Role::Inner if has => return Err(refused(22, "Invalid argument")),
+                    role => {
+                        // The handle had to be freed before the kernel was asked for another kind.
+                        if let Role::Leaf { leaf, .. } = role
+                            && from.is_some_and(|from| from.kind() != to.kind())
+                        {
+                            *leaf = None;
+                        }
+                        return Err(refused(2, "Specified qdisc kind is unknown"));
+                    }
                 }
                 Ok(())
             }
@@ -161,29 +174,26 @@ impl FakeKernel {
         if tree.classes.contains_key(&id.minor) {
             return Err(refused(17, "File exists"));
         }
-        let role = match class.role {
-            Role::Leaf {
-                priority, quantum, ..
-            } => Role::Leaf {
-                priority,
-                quantum,
-                leaf: None,
-            },
-            // Without children yet, it is a leaf like any other; what it has of those figures is not told.
-            Role::Inner => Role::Inner,
-        };
         // A parent that does not exist is no error: the class lands at the root.
         let parent = class
             .parent
             .filter(|parent| tree.classes.contains_key(parent));
-        if let Some(parent) = parent.and_then(|parent| tree.classes.get_mut(&parent)) {
+        if let Some(minor) = parent
+            && let Some(parent) = tree.classes.get_mut(&minor)
+            && parent.role != Role::Inner
+        {
+            // Its leaf goes, what waits there too.
+            let kept = figures(&parent.role);
             parent.role = Role::Inner;
+            self.hidden.insert((device.clone(), minor), kept);
         }
+        let tree = self.tree(device, id.major)?;
         tree.classes.insert(
             id.minor,
             TcClass {
                 parent,
-                role,
+                // Without children yet, it is a leaf like any other.
+                role: leaf_role(figures(&class.role), None),
                 ..class.clone()
             },
         );
@@ -200,7 +210,15 @@ impl FakeKernel {
         {
             return Err(refused(16, "Device or resource busy"));
         }
-        tree.classes.remove(&id.minor);
+        let parent = tree.classes.remove(&id.minor).and_then(|gone| gone.parent);
+        let childless =
+            parent.filter(|parent| !tree.classes.values().any(|c| c.parent == Some(*parent)));
+        if let Some(minor) = childless
+            && let Some(kept) = self.hidden.remove(&(device.clone(), minor))
+        {
+            let id = ClassId { minor, ..id };
+            self.class(device, id)?.role = leaf_role(kept, None);
+        }
         Ok(())
     }
 }
@@ -222,6 +240,24 @@ impl Kernel for FakeKernel {
 
     fn leaves(&mut self, _device: &DeviceName) -> Result<BTreeSet<LeafKind>, KernelError> {
         Ok(self.leaves.clone())
+    }
+}
+
+/// The priority and the quantum that a class is told to have.
+fn figures(role: &Role) -> (Priority, u32) {
+    match role {
+        Role::Leaf {
+            priority, quantum, ..
+        } => (*priority, *quantum),
+        Role::Inner => (Priority::FIRST, INNER_QUANTUM),
+    }
+}
+
+fn leaf_role((priority, quantum): (Priority, u32), leaf: Option<Leaf>) -> Role {
+    Role::Leaf {
+        priority,
+        quantum,
+        leaf,
     }
 }
 
