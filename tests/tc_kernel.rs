@@ -7,6 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 use nix::sched::{CloneFlags, unshare};
+use wanshift::kernel::tc::answer::Reply;
+use wanshift::kernel::tc::apply::change_classes;
+use wanshift::kernel::tc::socket::RouteSocket;
 use wanshift::kernel::{Host, Kernel, OpError};
 use wanshift::model::circuit::{LinkLayer, Overhead};
 use wanshift::model::class::Priority;
@@ -681,5 +684,55 @@ fn what_stands_still_is_seen_beside_what_comes_and_goes() {
         println!("{reads} reads, {gave_up} gave up");
         assert!(reads > gave_up);
         assert_eq!(tree_of(&host.observe().unwrap(), &device), expected);
+    });
+}
+
+/// What is logged while `run` runs in this thread.
+fn logged(run: impl FnOnce()) -> String {
+    #[derive(Clone, Default)]
+    struct Log(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+    impl std::io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    tracing::subscriber::with_default(subscriber, run);
+    String::from_utf8(log.0.lock().unwrap().clone()).unwrap()
+}
+
+#[test]
+fn a_warning_beside_a_success_is_logged() {
+    in_namespace(|| {
+        let device = veth();
+        let mut host = Host::open().unwrap();
+        let class = leaf(None, "1gbit", "1gbit");
+        all_well(&host.apply(&ops_for(&device, &[(2, class.clone())])));
+        // No op of ours comes without a quantum.
+        let mut bare = class;
+        bare.role = Role::Leaf {
+            priority: Priority::DEFAULT,
+            quantum: 0,
+            leaf: None,
+        };
+        let mut socket = RouteSocket::open().unwrap();
+        let index = host.observe().unwrap().devices[&device].index;
+        let log = logged(|| {
+            let replies = change_classes(&mut socket, index, [(id(2), &bare)]);
+            assert_eq!(replies, [Reply::Done]);
+        });
+        // Older kernels tell it to their own log alone.
+        if !sh("uname -r").starts_with("6.1.") {
+            assert!(log.contains("quantum of class 7A010002 is big"), "{log:?}");
+        }
     });
 }
