@@ -736,3 +736,61 @@ fn a_warning_beside_a_success_is_logged() {
         }
     });
 }
+
+#[test]
+fn devices_of_other_kinds_are_told() {
+    in_namespace(|| {
+        sh("ip link add ifb7 numtxqueues 4 type ifb && ip link set ifb7 up");
+        sh("ip link add 'wei$rd' type ifb");
+        sh("ip tuntap add dev tun7 mode tun");
+        let mut host = Host::open().unwrap();
+        let before = host.observe().unwrap();
+        let names: Vec<_> = before.devices.keys().map(DeviceName::as_str).collect();
+        assert_eq!(
+            names,
+            ["ifb7", "lo"],
+            "a name that no policy can say is left out"
+        );
+        // Several queues below a root of the kernel's own, which comes back after ours.
+        let ifb: DeviceName = "ifb7".parse().unwrap();
+        let default = Root::Default {
+            kind: "mq".to_owned(),
+        };
+        assert_eq!(before.devices[&ifb].root, default);
+        let class = with_leaf(leaf(None, "1mbit", "1mbit"), Leaf::Pfifo { limit: 9 });
+        all_well(&host.apply(&ops_for(&ifb, &[(2, class.clone())])));
+        assert_eq!(tree_of(&host.observe().unwrap(), &ifb), tree(&[(2, class)]));
+        let gone = Op::DeleteRoot {
+            device: ifb,
+            major: major(),
+            default: Minor::CONTROL,
+        };
+        all_well(&host.apply(&[gone]));
+        assert_eq!(host.observe().unwrap(), before);
+    });
+}
+
+#[test]
+fn a_device_made_again_is_found_under_its_new_index() {
+    in_namespace(|| {
+        let device = veth();
+        let mut host = Host::open().unwrap();
+        let class = leaf(None, "1mbit", "1mbit");
+        all_well(&host.apply(&ops_for(&device, &[(2, class.clone())])));
+        let before = host.observe().unwrap().devices[&device].index;
+        sh("ip link del wan0");
+        let results = host.apply(&[change(&device, 2, &class, &class)]);
+        assert_eq!(
+            results,
+            [Err(OpError::NoDevice {
+                device: device.clone()
+            })]
+        );
+        assert!(host.observe().unwrap().state.trees.is_empty());
+        veth();
+        all_well(&host.apply(&ops_for(&device, &[(2, class.clone())])));
+        let observed = host.observe().unwrap();
+        assert_ne!(observed.devices[&device].index, before);
+        assert_eq!(tree_of(&observed, &device), tree(&[(2, class)]));
+    });
+}

@@ -124,7 +124,7 @@ impl FakeKernel {
                 match &mut self.class(device, *id)?.role {
                     Role::Leaf { leaf, .. } if has => *leaf = Some(*to),
                     Role::Inner if has => return Err(refused(22, "Invalid argument")),
-                    role => {
+                    role @ (Role::Inner | Role::Leaf { .. }) => {
                         // The handle had to be freed before the kernel was asked for another kind.
                         if let Role::Leaf { leaf, .. } = role
                             && from.is_some_and(|from| from.kind() != to.kind())
