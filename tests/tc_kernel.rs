@@ -746,9 +746,11 @@ fn devices_of_other_kinds_are_told() {
         let mut host = Host::open().unwrap();
         let before = host.observe().unwrap();
         let names: Vec<_> = before.devices.keys().map(DeviceName::as_str).collect();
+        let header = |name: &str| before.devices[&name.parse::<DeviceName>().unwrap()].header;
+        assert_eq!(["ifb7", "lo", "tun7"].map(header), [14, 14, 0]);
         assert_eq!(
             names,
-            ["ifb7", "lo"],
+            ["ifb7", "lo", "tun7"],
             "a name that no policy can say is left out"
         );
         // Several queues below a root of the kernel's own, which comes back after ours.
