@@ -7,6 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
 use nix::sched::{CloneFlags, unshare};
+use wanshift::kernel::tc::answer::Reply;
+use wanshift::kernel::tc::apply::change_classes;
+use wanshift::kernel::tc::socket::RouteSocket;
 use wanshift::kernel::{Host, Kernel, OpError};
 use wanshift::model::circuit::{LinkLayer, Overhead};
 use wanshift::model::class::Priority;
@@ -630,4 +633,167 @@ fn leaves_come_back(kinds: &BTreeSet<LeafKind>) {
         from = Some(Leaf::Other);
     }
     println!("{}", sh("tc qdisc show dev wan0"));
+}
+
+#[test]
+fn what_stands_still_is_seen_beside_what_comes_and_goes() {
+    in_namespace(|| {
+        let device = veth();
+        let mut host = Host::open().unwrap();
+        let mut classes = vec![(0x10, inner(None, "10gbit", "10gbit"))];
+        for number in 0x100..0x100 + 400_u16 {
+            classes.push((number, leaf(Some(0x10), "8kbit", "10gbit")));
+        }
+        all_well(&host.apply(&ops_for(&device, &classes)));
+        let expected = tree(&classes);
+        // Somebody else's hand, in the same tree and the same namespace: classes that are not ours,
+        // so that what is ours never changes.
+        let lines: String = (0..300)
+            .flat_map(|round| (0x8000..0x8020).map(move |number| (round, number)))
+            .map(|(round, number)| {
+                let verb = ["add", "del"][round % 2];
+                let rate = ["htb rate 8kbit quantum 1514", ""][round % 2];
+                format!("class {verb} dev wan0 parent 7a01:10 classid 7a01:{number:x} {rate}\n")
+            })
+            .collect();
+        let mut batch = Command::new("tc")
+            .args(["-force", "-batch", "-"])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut input = batch.stdin.take().unwrap();
+        let feeder = std::thread::spawn(move || {
+            use std::io::Write;
+            input.write_all(lines.as_bytes()).unwrap();
+        });
+        let (mut reads, mut gave_up) = (0, 0);
+        while batch.try_wait().unwrap().is_none() {
+            match host.observe() {
+                Ok(observed) => {
+                    reads += 1;
+                    assert_eq!(tree_of(&observed, &device), expected, "read {reads}");
+                }
+                Err(error) => {
+                    gave_up += 1;
+                    println!("{error}");
+                }
+            }
+        }
+        feeder.join().unwrap();
+        println!("{reads} reads, {gave_up} gave up");
+        assert!(reads > gave_up);
+        assert_eq!(tree_of(&host.observe().unwrap(), &device), expected);
+    });
+}
+
+/// What is logged while `run` runs in this thread.
+fn logged(run: impl FnOnce()) -> String {
+    #[derive(Clone, Default)]
+    struct Log(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+    impl std::io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    tracing::subscriber::with_default(subscriber, run);
+    String::from_utf8(log.0.lock().unwrap().clone()).unwrap()
+}
+
+#[test]
+fn a_warning_beside_a_success_is_logged() {
+    in_namespace(|| {
+        let device = veth();
+        let mut host = Host::open().unwrap();
+        let class = leaf(None, "1gbit", "1gbit");
+        all_well(&host.apply(&ops_for(&device, &[(2, class.clone())])));
+        // No op of ours comes without a quantum.
+        let mut bare = class;
+        bare.role = Role::Leaf {
+            priority: Priority::DEFAULT,
+            quantum: 0,
+            leaf: None,
+        };
+        let mut socket = RouteSocket::open().unwrap();
+        let index = host.observe().unwrap().devices[&device].index;
+        let log = logged(|| {
+            let replies = change_classes(&mut socket, index, [(id(2), &bare)]);
+            assert_eq!(replies, [Reply::Done]);
+        });
+        // Older kernels tell it to their own log alone.
+        if !sh("uname -r").starts_with("6.1.") {
+            assert!(log.contains("quantum of class 7A010002 is big"), "{log:?}");
+        }
+    });
+}
+
+#[test]
+fn devices_of_other_kinds_are_told() {
+    in_namespace(|| {
+        sh("ip link add ifb7 numtxqueues 4 type ifb && ip link set ifb7 up");
+        sh("ip link add 'wei$rd' type ifb");
+        sh("ip tuntap add dev tun7 mode tun");
+        let mut host = Host::open().unwrap();
+        let before = host.observe().unwrap();
+        let names: Vec<_> = before.devices.keys().map(DeviceName::as_str).collect();
+        let header = |name: &str| before.devices[&name.parse::<DeviceName>().unwrap()].header;
+        assert_eq!(["ifb7", "lo", "tun7"].map(header), [14, 14, 0]);
+        assert_eq!(
+            names,
+            ["ifb7", "lo", "tun7"],
+            "a name that no policy can say is left out"
+        );
+        // Several queues below a root of the kernel's own, which comes back after ours.
+        let ifb: DeviceName = "ifb7".parse().unwrap();
+        let default = Root::Default {
+            kind: "mq".to_owned(),
+        };
+        assert_eq!(before.devices[&ifb].root, default);
+        let class = with_leaf(leaf(None, "1mbit", "1mbit"), Leaf::Pfifo { limit: 9 });
+        all_well(&host.apply(&ops_for(&ifb, &[(2, class.clone())])));
+        assert_eq!(tree_of(&host.observe().unwrap(), &ifb), tree(&[(2, class)]));
+        let gone = Op::DeleteRoot {
+            device: ifb,
+            major: major(),
+            default: Minor::CONTROL,
+        };
+        all_well(&host.apply(&[gone]));
+        assert_eq!(host.observe().unwrap(), before);
+    });
+}
+
+#[test]
+fn a_device_made_again_is_found_under_its_new_index() {
+    in_namespace(|| {
+        let device = veth();
+        let mut host = Host::open().unwrap();
+        let class = leaf(None, "1mbit", "1mbit");
+        all_well(&host.apply(&ops_for(&device, &[(2, class.clone())])));
+        let before = host.observe().unwrap().devices[&device].index;
+        sh("ip link del wan0");
+        let results = host.apply(&[change(&device, 2, &class, &class)]);
+        assert_eq!(
+            results,
+            [Err(OpError::NoDevice {
+                device: device.clone()
+            })]
+        );
+        assert!(host.observe().unwrap().state.trees.is_empty());
+        veth();
+        all_well(&host.apply(&ops_for(&device, &[(2, class.clone())])));
+        let observed = host.observe().unwrap();
+        assert_ne!(observed.devices[&device].index, before);
+        assert_eq!(tree_of(&observed, &device), tree(&[(2, class)]));
+    });
 }

@@ -18,6 +18,8 @@ pub struct FakeKernel {
     observed: Observed,
     leaves: BTreeSet<LeafKind>,
     writes: usize,
+    /// Priority and quantum of inner classes: they show again when the last child is gone.
+    hidden: BTreeMap<(DeviceName, Minor), (Priority, u32)>,
 }
 
 impl FakeKernel {
@@ -35,10 +37,17 @@ impl FakeKernel {
             },
             leaves,
             writes: 0,
+            hidden: BTreeMap::new(),
         }
     }
 
-    /// What it holds, to be changed behind everybody's back.
+    /// All that it holds.
+    #[must_use]
+    pub const fn held(&self) -> &Observed {
+        &self.observed
+    }
+
+    /// All that it holds, to be changed behind everybody's back.
     pub const fn held_mut(&mut self) -> &mut Observed {
         &mut self.observed
     }
@@ -64,11 +73,10 @@ impl FakeKernel {
                 default,
                 over,
             } => {
-                let foreign = self.observed.devices.get(device).map(|device| &device.root);
-                let foreign = matches!(foreign, Some(Root::Foreign(_)));
-                let held = self.observed.state.trees.contains_key(device) || foreign;
-                if held && over.is_none() {
-                    return Err(refused(17, "File exists"));
+                match self.observed.devices.get(device).map(|found| &found.root) {
+                    Some(Root::Default { .. }) => {}
+                    Some(Root::Foreign(_)) if over.is_some() => {}
+                    _ => return Err(refused(17, "File exists")),
                 }
                 let tree = Tree {
                     major: *major,
@@ -79,10 +87,10 @@ impl FakeKernel {
                 self.set_root(device, Root::Ours);
                 Ok(())
             }
-            Op::DeleteRoot { device, .. } => {
-                if !self.observed.state.trees.contains_key(device) {
-                    return Err(refused(22, "Invalid argument"));
-                }
+            Op::DeleteRoot { device, major, .. } => {
+                // The handle is not that of the kernel's default root, nor of another tree.
+                self.tree(device, *major)
+                    .map_err(|_| refused(22, "Invalid handle"))?;
                 self.observed.state.trees.remove(device);
                 self.set_root(
                     device,
@@ -93,7 +101,20 @@ impl FakeKernel {
                 Ok(())
             }
             Op::AddClass { device, id, class } => self.add_class(device, *id, class),
-            Op::ChangeClass { device, id, to, .. } => self.change_class(device, *id, to),
+            Op::ChangeClass { device, id, to, .. } => {
+                let held = self.class(device, *id)?;
+                // The parent of a class cannot be changed; the kernel says yes and leaves it.
+                let role = match &held.role {
+                    Role::Leaf { leaf, .. } => leaf_role(figures(&to.role), *leaf),
+                    Role::Inner => Role::Inner,
+                };
+                *held = TcClass {
+                    parent: held.parent,
+                    role,
+                    ..to.clone()
+                };
+                Ok(())
+            }
             Op::DeleteClass { device, id, .. } => self.delete_class(device, *id),
             Op::SetLeaf {
                 device,
@@ -101,21 +122,19 @@ impl FakeKernel {
                 from,
                 to,
             } => {
-                if to.kind().is_none_or(|kind| !self.leaves.contains(&kind)) {
-                    return Err(refused(2, "Specified qdisc kind is unknown"));
-                }
-                if has_children(self.tree(device, id.major)?, id.minor) {
-                    return Err(refused(22, "Invalid argument"));
-                }
+                let has = to.kind().is_some_and(|kind| self.leaves.contains(&kind));
                 match &mut self.class(device, *id)?.role {
-                    Role::Leaf { leaf: Some(_), .. } if from.is_none() => {
-                        return Err(refused(17, "File exists"));
+                    Role::Leaf { leaf, .. } if has => *leaf = Some(*to),
+                    Role::Inner if has => return Err(refused(22, "Invalid argument")),
+                    role @ (Role::Inner | Role::Leaf { .. }) => {
+                        // The handle had to be freed before the kernel was asked for another kind.
+                        if let Role::Leaf { leaf, .. } = role
+                            && from.is_some_and(|from| from.kind() != to.kind())
+                        {
+                            *leaf = None;
+                        }
+                        return Err(refused(2, "Specified qdisc kind is unknown"));
                     }
-                    Role::Leaf { leaf: None, .. } if from.is_some() => {
-                        return Err(refused(2, "No such file or directory"));
-                    }
-                    Role::Leaf { leaf, .. } => *leaf = Some(*to),
-                    Role::Inner => {}
                 }
                 Ok(())
             }
@@ -161,103 +180,54 @@ impl FakeKernel {
         let parent = class
             .parent
             .filter(|parent| tree.classes.contains_key(parent));
-        if let Some(parent) = parent.and_then(|parent| tree.classes.get_mut(&parent)) {
-            set_leaf(&mut parent.role, None);
+        if let Some(minor) = parent
+            && let Some(parent) = tree.classes.get_mut(&minor)
+            && parent.role != Role::Inner
+        {
+            // Its leaf goes, what waits there too.
+            let kept = figures(&parent.role);
+            parent.role = Role::Inner;
+            self.hidden.insert((device.clone(), minor), kept);
         }
-        let role = as_leaf(&class.role, None);
+        let tree = self.tree(device, id.major)?;
         tree.classes.insert(
             id.minor,
             TcClass {
                 parent,
-                role,
+                // Without children yet, it is a leaf like any other.
+                role: leaf_role(figures(&class.role), None),
                 ..class.clone()
             },
         );
         Ok(())
     }
 
-    fn change_class(
-        &mut self,
-        device: &DeviceName,
-        id: ClassId,
-        to: &TcClass,
-    ) -> Result<(), OpError> {
-        let tree = self.tree(device, id.major)?;
-        let has_children = has_children(tree, id.minor);
-        let held = self.class(device, id)?;
-        // What a class with children keeps of priority and quantum is what it had before them.
-        let role = match held.role {
-            Role::Leaf { leaf, .. } if !has_children => as_leaf(&to.role, leaf),
-            Role::Leaf { .. } | Role::Inner => held.role.clone(),
-        };
-        // The parent of a class cannot be changed; the kernel says yes and leaves it.
-        *held = TcClass {
-            parent: held.parent,
-            role,
-            ..to.clone()
-        };
-        Ok(())
-    }
-
     fn delete_class(&mut self, device: &DeviceName, id: ClassId) -> Result<(), OpError> {
         self.class(device, id)?;
         let tree = self.tree(device, id.major)?;
-        if has_children(tree, id.minor) {
+        if tree
+            .classes
+            .values()
+            .any(|class| class.parent == Some(id.minor))
+        {
             return Err(refused(16, "Device or resource busy"));
         }
-        tree.classes.remove(&id.minor);
+        let parent = tree.classes.remove(&id.minor).and_then(|gone| gone.parent);
+        let childless =
+            parent.filter(|parent| !tree.classes.values().any(|c| c.parent == Some(*parent)));
+        if let Some(minor) = childless
+            && let Some(kept) = self.hidden.remove(&(device.clone(), minor))
+        {
+            let id = ClassId { minor, ..id };
+            self.class(device, id)?.role = leaf_role(kept, None);
+        }
         Ok(())
-    }
-}
-
-fn has_children(tree: &Tree, minor: Minor) -> bool {
-    tree.classes
-        .values()
-        .any(|class| class.parent == Some(minor))
-}
-
-fn set_leaf(role: &mut Role, to: Option<Leaf>) {
-    if let Role::Leaf { leaf, .. } = role {
-        *leaf = to;
-    }
-}
-
-/// Every class begins as one in which packets wait; what it is told as depends on its children.
-const fn as_leaf(role: &Role, leaf: Option<Leaf>) -> Role {
-    match role {
-        Role::Inner => Role::Leaf {
-            priority: Priority::FIRST,
-            quantum: INNER_QUANTUM,
-            leaf,
-        },
-        Role::Leaf {
-            priority, quantum, ..
-        } => Role::Leaf {
-            priority: *priority,
-            quantum: *quantum,
-            leaf,
-        },
     }
 }
 
 impl Kernel for FakeKernel {
     fn observe(&mut self) -> Result<Observed, KernelError> {
-        let mut observed = self.observed.clone();
-        for tree in observed.state.trees.values_mut() {
-            let parents: BTreeSet<Minor> = tree
-                .classes
-                .values()
-                .filter_map(|class| class.parent)
-                .collect();
-            for (_, class) in tree
-                .classes
-                .iter_mut()
-                .filter(|(minor, _)| parents.contains(minor))
-            {
-                class.role = Role::Inner;
-            }
-        }
-        Ok(observed)
+        Ok(self.observed.clone())
     }
 
     fn apply(&mut self, ops: &[Op]) -> Vec<Result<(), OpError>> {
@@ -272,6 +242,24 @@ impl Kernel for FakeKernel {
 
     fn leaves(&mut self, _device: &DeviceName) -> Result<BTreeSet<LeafKind>, KernelError> {
         Ok(self.leaves.clone())
+    }
+}
+
+/// The priority and the quantum that a class is told to have.
+fn figures(role: &Role) -> (Priority, u32) {
+    match role {
+        Role::Leaf {
+            priority, quantum, ..
+        } => (*priority, *quantum),
+        Role::Inner => (Priority::FIRST, INNER_QUANTUM),
+    }
+}
+
+fn leaf_role((priority, quantum): (Priority, u32), leaf: Option<Leaf>) -> Role {
+    Role::Leaf {
+        priority,
+        quantum,
+        leaf,
     }
 }
 

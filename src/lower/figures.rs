@@ -40,13 +40,13 @@ pub fn quantum(weight: Weight, device: &Device) -> u32 {
 
 /// The queue of a class whose ceiling is `ceil`.
 ///
-/// The figures follow the power of two below the ceiling, so that the steps of a ramp seldom touch them.
+/// In the form that the kernel reads back. The figures follow the power of two below the ceiling, so that the steps of a ramp seldom touch them.
 #[must_use]
 pub fn leaf(kind: LeafKind, ceil: Rate, device: &Device) -> Leaf {
     let rate = Rate::floor(1 << ceil.bits().ilog2());
     let packet_ns = rate.nanoseconds_for(frame(device));
     let small = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
-    match kind {
+    let leaf = match kind {
         LeafKind::Pfifo => {
             let (least, most) = QUEUE_PACKETS;
             Leaf::Pfifo {
@@ -64,5 +64,36 @@ pub fn leaf(kind: LeafKind, ceil: Rate, device: &Device) -> Leaf {
             }
         }
         LeafKind::Cake => Leaf::Cake,
+    };
+    leaf.settled()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::state::Root;
+
+    #[test]
+    fn the_kernel_can_hold_every_leaf_to_the_letter() {
+        let device = Device {
+            index: 1,
+            mtu: 1_500,
+            header: 14,
+            gso_max: 65_536,
+            root: Root::Ours,
+        };
+        for power in 3..43 {
+            let ceil = Rate::floor(1 << power);
+            for kind in [
+                LeafKind::Pfifo,
+                LeafKind::Sfq,
+                LeafKind::FqCodel,
+                LeafKind::Cake,
+            ] {
+                let leaf = leaf(kind, ceil, &device);
+                assert_eq!(leaf.settled(), leaf, "{ceil}");
+                assert_eq!(leaf.kind(), Some(kind));
+            }
+        }
     }
 }

@@ -33,7 +33,8 @@ const ETHERNET: u8 = 1;
 const ATM: u8 = 2;
 /// `TC_LINKLAYER_MASK`.
 const LINK_LAYER_MASK: u8 = 0x0f;
-/// For an inner class the kernel keeps none; without one it would derive it, and complain.
+/// What a class that is to have children is given: with them it counts for nothing, without a quantum
+/// the kernel would derive one, and complain.
 pub const INNER_QUANTUM: u32 = 1_514;
 
 /// Writes kind and options of a root qdisc.

@@ -25,7 +25,7 @@ use crate::model::names::DeviceName;
 use crate::model::state::{Device, ForeignRoot, Leaf, Major, Minor, Role, Root, TcClass, Tree};
 
 /// How often is read until two in a row agree.
-const TRIES: usize = 8;
+const TRIES: usize = 16;
 
 /// The trees that are ours, and every device.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

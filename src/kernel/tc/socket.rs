@@ -103,6 +103,9 @@ impl RouteSocket {
                 );
                 continue;
             }
+            if length == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
             if length > buffer.len() {
                 return Err(io::Error::new(
                     io::ErrorKind::InvalidData,
@@ -355,4 +358,84 @@ impl RouteSocket {
 enum Dump {
     Whole,
     Torn,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::{FromRawFd, IntoRawFd};
+    use std::os::unix::net::UnixDatagram;
+
+    use super::*;
+    use crate::kernel::tc::message::RTM_NEWTCLASS;
+
+    /// A socket to a kernel that answers only what `answers` holds, datagram by datagram, as it gets
+    /// the last batch.
+    fn talk(answers: &[Vec<u8>], messages: usize) -> Vec<Reply> {
+        let (kernel, ours) = UnixDatagram::pair().unwrap();
+        let answers = answers.to_vec();
+        let answering = std::thread::spawn(move || {
+            for _ in 0..messages.div_ceil(MOST_IN_BATCH) {
+                kernel.recv(&mut [0; RECEIVE]).unwrap();
+            }
+            for answer in answers {
+                kernel.send(&answer).unwrap();
+            }
+            kernel
+        });
+        let patience = TimeVal::milliseconds(200);
+        setsockopt(&ours, sockopt::ReceiveTimeout, &patience).unwrap();
+        // SAFETY: the descriptor is open, and is given away.
+        let socket = unsafe { Socket::from_raw_fd(ours.into_raw_fd()) };
+        let mut socket = RouteSocket {
+            socket,
+            sequence: 0,
+            buffer: vec![0; RECEIVE],
+        };
+        let mut batch = Messages::new();
+        for _ in 0..messages {
+            batch.begin(RTM_NEWTCLASS, 0, Ack::WithBatch);
+        }
+        let replies = socket.send(&mut batch);
+        answering.join().unwrap();
+        replies
+    }
+
+    /// The answer to message `sequence`: its header, a number, the header that it quotes.
+    fn answer(sequence: u32, errno: i32) -> Vec<u8> {
+        let mut message = 36_u32.to_ne_bytes().to_vec();
+        message.extend(NLMSG_ERROR.to_ne_bytes());
+        message.extend(netlink_packet_core::NLM_F_CAPPED.to_ne_bytes());
+        message.extend(sequence.to_ne_bytes());
+        message.extend([0; 4]);
+        message.extend((-errno).to_ne_bytes());
+        message.extend([0; 16]);
+        message
+    }
+
+    fn in_short(replies: &[Reply]) -> String {
+        let letter = |reply: &Reply| match reply {
+            Reply::Done => 'd',
+            Reply::Refused { .. } => 'r',
+            Reply::Unknown { .. } => '?',
+        };
+        replies.iter().map(letter).collect()
+    }
+
+    #[test]
+    fn silence_is_not_success() {
+        assert_eq!(in_short(&talk(&[], 3)), "???");
+        assert_eq!(in_short(&talk(&[answer(2, 22)], 3)), "?r?");
+        assert_eq!(in_short(&talk(&[answer(2, 22), answer(3, 0)], 3)), "drd");
+        assert_eq!(in_short(&talk(&[answer(3, 22)], 3)), "ddr");
+        // An answer cut short tells nothing, and an answer to somebody else neither.
+        assert_eq!(in_short(&talk(&[answer(3, 0)[..30].to_vec()], 3)), "???");
+        assert_eq!(in_short(&talk(&[answer(4, 0)], 3)), "???");
+    }
+
+    #[test]
+    fn a_batch_that_is_lost_does_not_take_the_next_with_it() {
+        // 128 messages without an answer, then two with one.
+        let replies = talk(&[answer(130, 0)], 130);
+        assert_eq!(in_short(&replies[126..]), "??dd");
+    }
 }

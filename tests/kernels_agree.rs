@@ -1,0 +1,226 @@
+//! What the kernel in memory is taught, the machine's is asked: the same ops in the same order, and
+//! both must answer and hold the same.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use nix::sched::{CloneFlags, unshare};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use wanshift::kernel::fake::FakeKernel;
+use wanshift::kernel::{Host, Kernel, OpError};
+use wanshift::model::circuit::{LinkLayer, Overhead};
+use wanshift::model::class::Priority;
+use wanshift::model::names::DeviceName;
+use wanshift::model::state::{
+    ClassId, ForeignRoot, Leaf, Major, Minor, Role, Root, TcClass, Ticks,
+};
+use wanshift::plan::op::Op;
+use wanshift::units::Rate;
+
+fn in_namespace(test: impl FnOnce() + Send + 'static) {
+    let name = std::thread::current().name().unwrap_or("?").to_owned();
+    let run = move || match unshare(CloneFlags::CLONE_NEWNET) {
+        Ok(()) => test(),
+        Err(error) => {
+            eprintln!("skipped: {name}: no network namespace: {error}");
+            assert!(std::env::var_os("CI").is_none(), "skipped under CI");
+        }
+    };
+    if let Err(panic) = std::thread::spawn(run).join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+fn sh(line: &str) {
+    let status = Command::new("sh").args(["-c", line]).status().unwrap();
+    assert!(status.success(), "{line}");
+}
+
+fn device() -> DeviceName {
+    "wan0".parse().unwrap()
+}
+
+/// The number that stands for what became of an op: 0 for success, else the kernel's.
+fn outcome(result: &Result<(), OpError>) -> i32 {
+    match result {
+        Ok(()) => 0,
+        Err(OpError::Refused { errno, .. }) => *errno,
+        Err(other) => panic!("{other}"),
+    }
+}
+
+fn any_id() -> impl Strategy<Value = ClassId> {
+    let majors = prop_oneof![9 => Just(Major::FIRST), 1 => Just(Major::FIRST + 1)];
+    (majors, 2..8_u16).prop_map(|(major, minor)| ClassId {
+        major: Major::new(major).unwrap(),
+        minor: Minor::new(minor).unwrap(),
+    })
+}
+
+fn any_class() -> impl Strategy<Value = TcClass> {
+    let role = prop_oneof![
+        Just(Role::Inner),
+        (0..8_u8, 1_000..100_000_u32).prop_map(|(priority, quantum)| Role::Leaf {
+            priority: Priority::try_from(priority).unwrap(),
+            quantum,
+            leaf: None,
+        }),
+    ];
+    let parent = prop_oneof![
+        Just(None),
+        (2..8_u16).prop_map(Minor::new),
+        Just(Minor::new(0x77))
+    ];
+    (parent, 1..1_000_u64, 0..1_000_u64, role).prop_map(|(parent, rate, more, role)| TcClass {
+        parent,
+        rate: Rate::from_bytes_per_second(rate * 1_000),
+        ceil: Rate::from_bytes_per_second((rate + more) * 1_000),
+        burst: Ticks(1_000),
+        cburst: Ticks(2_000),
+        overhead: Overhead(0),
+        link_layer: LinkLayer::Ethernet,
+        role,
+    })
+}
+
+/// Never its own parent: that is refused before the kernel is asked.
+fn any_id_and_class() -> impl Strategy<Value = (ClassId, TcClass)> {
+    (any_id(), any_class()).prop_map(|(id, mut class)| {
+        class.parent = class.parent.filter(|parent| *parent != id.minor);
+        (id, class)
+    })
+}
+
+fn any_leaf() -> impl Strategy<Value = Leaf> {
+    prop_oneof![
+        9 => (1..100_u32).prop_map(|limit| Leaf::Pfifo { limit }),
+        1 => (2..100_u32).prop_map(|limit| Leaf::Sfq { limit }),
+        1 => Just(Leaf::Cake),
+    ]
+}
+
+/// An op as it would be planned from what the kernel in memory holds, or from a mistake about it.
+fn any_op() -> impl Strategy<Value = Op> {
+    let major = Major::new(Major::FIRST).unwrap();
+    prop_oneof![
+        1 => prop::bool::ANY.prop_map(move |adopt| Op::AddRoot {
+            device: device(),
+            major,
+            default: Minor::CONTROL,
+            over: adopt.then(|| ForeignRoot { kind: "pfifo".to_owned(), major: 1 }),
+        }),
+        1 => Just(Op::DeleteRoot { device: device(), major, default: Minor::CONTROL }),
+        12 => any_id_and_class()
+            .prop_map(|(id, class)| Op::AddClass { device: device(), id, class }),
+        6 => any_id_and_class().prop_map(|(id, to)| Op::ChangeClass {
+            device: device(),
+            id,
+            from: to.clone(),
+            to,
+        }),
+        4 => (any_id(), any_class())
+            .prop_map(|(id, class)| Op::DeleteClass { device: device(), id, class }),
+        8 => (any_id(), any_leaf()).prop_map(|(id, to)| Op::SetLeaf {
+            device: device(),
+            id,
+            from: None,
+            to,
+        }),
+    ]
+}
+
+/// What an op says of the state before must be so, as in a plan: `from` is what is held.
+fn informed(op: Op, fake: &FakeKernel) -> Op {
+    let held = |id: ClassId| {
+        fake.held()
+            .state
+            .trees
+            .get(&device())
+            .and_then(|tree| tree.classes.get(&id.minor))
+    };
+    match op {
+        Op::SetLeaf { device, id, to, .. } => {
+            let from = match held(id).map(|class| &class.role) {
+                Some(Role::Leaf { leaf, .. }) => *leaf,
+                _ => None,
+            };
+            Op::SetLeaf {
+                device,
+                id,
+                from,
+                to,
+            }
+        }
+        Op::AddRoot {
+            device,
+            major,
+            default,
+            over,
+        } => {
+            let root = &fake.held().devices[&device].root;
+            let over = over.filter(|_| matches!(root, Root::Foreign(_)));
+            Op::AddRoot {
+                device,
+                major,
+                default,
+                over,
+            }
+        }
+        op => op,
+    }
+}
+
+#[test]
+fn the_kernel_in_memory_answers_as_the_machines_does() {
+    in_namespace(|| {
+        sh(
+            "ip link add wan0 type veth peer name far0 && ip link set wan0 up && ip link set far0 up",
+        );
+        let mut host = Host::open().unwrap();
+        let bare = host.observe().unwrap();
+        sh("tc qdisc add dev wan0 root handle 1: pfifo limit 5");
+        let taken = host.observe().unwrap();
+        let leaves: BTreeSet<_> = host.leaves(&device()).unwrap();
+        let mut runner = TestRunner::new(Config {
+            cases: 150,
+            failure_persistence: None,
+            ..Config::default()
+        });
+        let host = std::cell::RefCell::new(host);
+        let rooted = prop_oneof![9 => Just(false), 2 => Just(true)];
+        let ops = (rooted, proptest::collection::vec(any_op(), 1..40));
+        let outcome = runner.run(&ops, |(foreign, ops)| {
+            let mut host = host.borrow_mut();
+            let _ = Command::new("tc")
+                .args(["qdisc", "del", "dev", "wan0", "root"])
+                .output();
+            if foreign {
+                sh("tc qdisc add dev wan0 root handle 1: pfifo limit 5");
+            }
+            let before = if foreign { &taken } else { &bare };
+            let mut fake = FakeKernel::new(before.devices.clone(), leaves.clone());
+            for op in ops {
+                let op = informed(op, &fake);
+                let real = host.apply(std::slice::from_ref(&op));
+                let told = fake.apply(std::slice::from_ref(&op));
+                prop_assert_eq!(
+                    outcome(&real[0]),
+                    outcome(&told[0]),
+                    "{:?}: real {:?}, in memory {:?}",
+                    op,
+                    real,
+                    told
+                );
+                let seen = host.observe().unwrap();
+                prop_assert_eq!(&seen, fake.held(), "after {:?}", op);
+            }
+            Ok(())
+        });
+        if let Err(error) = outcome {
+            panic!("{error}");
+        }
+    });
+}
