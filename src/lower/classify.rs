@@ -176,6 +176,7 @@ impl Classifier {
                 elements: devices,
             },
         );
+        table.name_by_content();
         Ok(table)
     }
 }
@@ -212,12 +213,14 @@ impl Upward<'_> {
         }
 
         let mut lines = self.sites(&rules.sites)?;
-        lines.push(no_connection(&rest));
+        let mut classes = vec![no_connection(&rest)];
         for class in &rules.classes {
             let chain = self.class(Place::Class(class.name.clone()))?;
-            lines.extend(class_rules(class, &chain));
+            classes.extend(class_rules(class, &chain));
         }
-        lines.push(Rule::always(Action::Goto(rest)));
+        classes.push(Rule::always(Action::Goto(rest)));
+        let classes = self.classes(Place::Circuit, classes);
+        lines.push(Rule::always(Action::Goto(classes)));
         self.add(traffic, Chain::of(lines));
         Ok(())
     }
@@ -272,10 +275,20 @@ impl Upward<'_> {
             let chain = self.class(place)?;
             lines.extend(class_rules(class, &chain));
         }
-        lines.push(Rule::always(Action::Goto(rest)).noted(Some(self.note(place.clone())?)));
+        lines.push(Rule::always(Action::Goto(rest)));
+        let classes = self.classes(place.clone(), lines);
+        let entry = Rule::always(Action::Goto(classes)).noted(Some(self.note(place.clone())?));
         let name = ChainRole::Place(self.key(place)).name();
-        self.add(name.clone(), Chain::of(lines));
+        self.add(name.clone(), Chain::of([entry]));
         Ok(name)
+    }
+
+    /// Makes the chain of a place's classes; it is named when all is there.
+    fn classes(&mut self, of: Place, rules: Vec<Rule>) -> ChainName {
+        let of = self.key(of);
+        let name = ChainRole::Classes { of, digest: 0 }.name();
+        self.add(name.clone(), Chain::of(rules));
+        name
     }
 
     /// Makes the chain that puts packets into the class of `place`.
@@ -333,7 +346,7 @@ fn class_rules(class: &ClassRules, chain: &ChainName) -> Vec<Rule> {
     class
         .matches
         .iter()
-        .flat_map(|one| criteria_of(one))
+        .flat_map(criteria_of)
         .map(|criteria| Rule::new(criteria, None, Action::Goto(chain.clone())))
         .collect()
 }

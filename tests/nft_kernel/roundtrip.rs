@@ -113,7 +113,7 @@ fn refusals_name_the_line() {
             .unwrap_err()
             .to_string();
         assert!(
-            error.contains("No such file") && error.contains("inet wanshift ip.class.any"),
+            error.contains("No such file") && error.contains("flush chain inet wanshift a2"),
             "{error}"
         );
     });
