@@ -2,3 +2,4 @@
 
 pub mod classify;
 mod control;
+mod criteria;

@@ -470,16 +470,12 @@ fn no_packet_falls_between_two_tables() {
             class("new", vec![matching(&["10.9.9.9/32"], &[], &[], &[])]),
         );
         other.circuits[0].sites.remove(1);
-        let ids = super::policies::ids(&Classifier {
-            circuits: one.circuits.clone(),
-        });
         let mut all = one.clone();
         all.circuits[0]
             .classes
             .extend(other.circuits[0].classes.clone());
-        let mut more = ids.clone();
-        super::policies::renumber(&mut more, &all);
-        let (one, other) = (one.table(&more).unwrap(), other.table(&more).unwrap());
+        let ids = super::policies::ids(&all);
+        let (one, other) = (one.table(&ids).unwrap(), other.table(&ids).unwrap());
 
         let stop = std::sync::atomic::AtomicBool::new(false);
         let counted = lab.counted(|lab| {

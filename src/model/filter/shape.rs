@@ -70,12 +70,12 @@ impl Table {
         let names: BTreeMap<ChainName, ChainName> = self
             .chains
             .iter()
-            .filter_map(|(name, chain)| match ChainRole::of(name)? {
-                ChainRole::Classes { of, .. } => {
-                    let digest = chain.digest();
-                    Some((name.clone(), ChainRole::Classes { of, digest }.name()))
-                }
-                _ => None,
+            .filter_map(|(name, chain)| {
+                let Some(ChainRole::Classes { of, .. }) = ChainRole::of(name) else {
+                    return None;
+                };
+                let digest = chain.digest();
+                Some((name.clone(), ChainRole::Classes { of, digest }.name()))
             })
             .collect();
         let renamed = |name: &ChainName| names.get(name).cloned().unwrap_or_else(|| name.clone());
@@ -161,12 +161,11 @@ impl Table {
                     Line::Foreign(_) => Some(line),
                 })
                 .collect();
-            let of_site = match ChainRole::of(name) {
-                Some(ChainRole::Place(key) | ChainRole::Classes { of: key, .. }) => {
-                    matches!(key.place, Place::Site(_))
-                }
-                _ => false,
-            };
+            let of_site = matches!(
+                ChainRole::of(name),
+                Some(ChainRole::Place(key) | ChainRole::Classes { of: key, .. })
+                    if matches!(key.place, Place::Site(_))
+            );
             if of_site && closed && !chain.closes() {
                 next.insert(name.clone());
             }
