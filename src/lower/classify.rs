@@ -13,13 +13,14 @@
 //! Every table asks about connections, however few classes it has, so tracking is on from the first load: else a block that comes
 //! later would not know those that are open already.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use thiserror::Error;
 
 use super::control;
-use crate::model::class::{Match, Transport};
+use super::criteria::criteria_of;
+use crate::model::class::Match;
 use crate::model::filter::{
     Action, Chain, ChainName, ChainRole, Element, Field, Hook, LookupKey, MapKind, MapName, Range,
     Rule, Table, Values, Verdict, VerdictMap, note_of,
@@ -176,6 +177,7 @@ impl Classifier {
                 elements: devices,
             },
         );
+        table.name_by_content();
         Ok(table)
     }
 }
@@ -212,12 +214,14 @@ impl Upward<'_> {
         }
 
         let mut lines = self.sites(&rules.sites)?;
-        lines.push(no_connection(&rest));
+        let mut classes = vec![no_connection(&rest)];
         for class in &rules.classes {
             let chain = self.class(Place::Class(class.name.clone()))?;
-            lines.extend(class_rules(class, &chain));
+            classes.extend(class_rules(class, &chain));
         }
-        lines.push(Rule::always(Action::Goto(rest)));
+        classes.push(Rule::always(Action::Goto(rest)));
+        let classes = self.classes(Place::Circuit, classes);
+        lines.push(Rule::always(Action::Goto(classes)));
         self.add(traffic, Chain::of(lines));
         Ok(())
     }
@@ -272,10 +276,20 @@ impl Upward<'_> {
             let chain = self.class(place)?;
             lines.extend(class_rules(class, &chain));
         }
-        lines.push(Rule::always(Action::Goto(rest)).noted(Some(self.note(place.clone())?)));
+        lines.push(Rule::always(Action::Goto(rest)));
+        let classes = self.classes(place.clone(), lines);
+        let entry = Rule::always(Action::Goto(classes)).noted(Some(self.note(place.clone())?));
         let name = ChainRole::Place(self.key(place)).name();
-        self.add(name.clone(), Chain::of(lines));
+        self.add(name.clone(), Chain::of([entry]));
         Ok(name)
+    }
+
+    /// Makes the chain of a place's classes; it is named when all is there.
+    fn classes(&mut self, of: Place, rules: Vec<Rule>) -> ChainName {
+        let of = self.key(of);
+        let name = ChainRole::Classes { of, digest: 0 }.name();
+        self.add(name.clone(), Chain::of(rules));
+        name
     }
 
     /// Makes the chain that puts packets into the class of `place`.
@@ -333,89 +347,8 @@ fn class_rules(class: &ClassRules, chain: &ChainName) -> Vec<Rule> {
     class
         .matches
         .iter()
-        .flat_map(|one| criteria_of(one))
+        .flat_map(criteria_of)
         .map(|criteria| Rule::new(criteria, None, Action::Goto(chain.clone())))
-        .collect()
-}
-
-type Criteria = BTreeMap<Field, Values>;
-
-/// What a match asks for, once for each family and transport in which it can be fulfilled.
-fn criteria_of(one: &Match) -> Vec<Criteria> {
-    let mut all = Vec::new();
-    for addresses in address_criteria(one) {
-        for services in service_criteria(one) {
-            let mut criteria = addresses.clone();
-            criteria.extend(services);
-            all.push(criteria);
-        }
-    }
-    all
-}
-
-/// Of each family in which every address that is asked for can be, or of neither where none is: a code
-/// point stands in another place of each family's header, so it makes two.
-fn address_criteria(one: &Match) -> Vec<Criteria> {
-    if one.from.is_empty() && one.to.is_empty() && one.dscp.is_empty() {
-        return vec![Criteria::new()];
-    }
-    let (from4, from6) = ranges_by_family(&one.from);
-    let (to4, to6) = ranges_by_family(&one.to);
-    let dscp = || Values::of(one.dscp.iter().map(|point| u128::from(point.get())));
-    let family = |from: Values, to: Values, fields: [Field; 3]| -> Option<Criteria> {
-        let asked = [
-            (!one.from.is_empty(), fields[0], from),
-            (!one.to.is_empty(), fields[1], to),
-            (!one.dscp.is_empty(), fields[2], dscp()),
-        ];
-        let mut criteria = Criteria::new();
-        for (asked, field, values) in asked {
-            match (asked, values.is_empty()) {
-                (false, _) => {}
-                (true, true) => return None,
-                (true, false) => {
-                    criteria.insert(field, values);
-                }
-            }
-        }
-        Some(criteria)
-    };
-    [
-        family(from4, to4, [Field::From4, Field::To4, Field::Dscp4]),
-        family(from6, to6, [Field::From6, Field::To6, Field::Dscp6]),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
-}
-
-/// Of each transport that is asked for.
-fn service_criteria(one: &Match) -> Vec<Criteria> {
-    if one.service.is_empty() {
-        return vec![Criteria::new()];
-    }
-    let transports: BTreeSet<Transport> = one.service.iter().map(|range| range.transport).collect();
-    transports
-        .into_iter()
-        .map(|transport| {
-            let ports = Values::new(
-                one.service
-                    .iter()
-                    .filter(|range| range.transport == transport)
-                    .filter_map(|range| {
-                        Range::new((*range.ports.start()).into(), (*range.ports.end()).into())
-                    }),
-            );
-            let number = match transport {
-                Transport::Tcp => 6,
-                Transport::Udp => 17,
-            };
-            Criteria::from([
-                (Field::Transport, Values::of([number])),
-                (Field::Service, ports),
-            ])
-        })
-        .filter(|criteria| criteria.values().all(|values| !values.is_empty()))
         .collect()
 }
 
@@ -433,12 +366,4 @@ fn by_family(prefixes: &[IpNet]) -> (Vec<Ipv4Net>, Vec<Ipv6Net>) {
         Ipv4Net::aggregate(&prefixes4),
         Ipv6Net::aggregate(&prefixes6),
     )
-}
-
-fn ranges_by_family(prefixes: &[IpNet]) -> (Values, Values) {
-    let (four, six): (Vec<&IpNet>, Vec<&IpNet>) = prefixes
-        .iter()
-        .partition(|prefix| matches!(prefix, IpNet::V4(_)));
-    let values = |prefixes: Vec<&IpNet>| Values::new(prefixes.into_iter().map(Range::of_prefix));
-    (values(four), values(six))
 }

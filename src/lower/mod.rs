@@ -2,6 +2,7 @@
 
 pub mod classify;
 mod control;
+mod criteria;
 pub mod figures;
 mod names;
 

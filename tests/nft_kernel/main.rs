@@ -1,6 +1,8 @@
 //! The packet filter on the real kernel, in network namespaces of its own.
 
 #![allow(missing_docs)]
+// Helpers of tests stand outside of what clippy takes for a test.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod namespace;
 mod packets;

@@ -458,6 +458,52 @@ fn a_copy_over_ssh_does_not_flood_control() {
 }
 
 #[test]
+fn no_packet_falls_between_two_tables() {
+    inside(|| {
+        let lab = Lab::new();
+        let one = rules();
+        let mut other = one.clone();
+        // The very chain that the packets pass is emptied and filled, and their class's rules move.
+        other.circuits[0].classes.remove(0);
+        other.circuits[0].classes.insert(
+            0,
+            class("new", vec![matching(&["10.9.9.9/32"], &[], &[], &[])]),
+        );
+        other.circuits[0].sites.remove(1);
+        let mut all = one.clone();
+        all.circuits[0]
+            .classes
+            .extend(other.circuits[0].classes.clone());
+        let ids = super::policies::ids(&all);
+        let (one, other) = (one.table(&ids).unwrap(), other.table(&ids).unwrap());
+
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        let counted = lab.counted(|lab| {
+            lab.within.enter();
+            let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+            socket.connect("192.0.2.99:5050").unwrap();
+            lab.edge.enter();
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                        // An unreachable port is told at times: no matter.
+                        let _ = socket.send(b"datagram");
+                    }
+                });
+                for _ in 0..25 {
+                    nft::apply(Some(&one), Some(&other)).unwrap();
+                    nft::apply(Some(&other), Some(&one)).unwrap();
+                }
+                stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            });
+        });
+        let bulk = counted.get("class.bulk").copied().unwrap_or(0);
+        println!("{bulk} packets during 50 changes of the table");
+        assert!(bulk > 1000 && !counted.contains_key("rest"), "{counted:?}");
+    });
+}
+
+#[test]
 fn connections_are_tracked_from_the_first_load() {
     inside(|| {
         let host = Host::new();

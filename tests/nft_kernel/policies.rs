@@ -146,6 +146,35 @@ pub fn everything() -> Classifier {
             class("any", vec![matching(&[], &[], &[], &[])]),
         ],
     ));
+    // Names as long as they may be, and prefixes up to the ends of all addresses.
+    let long = "a23456789-123456789-123456789-12";
+    all.circuits.push(circuit(
+        long,
+        "a:b@c-d_e.12345",
+        vec![
+            site(
+                long,
+                &["0.0.0.0/1", "::/1"],
+                vec![class(long, vec![matching(&[], &[], &[], &[46])])],
+            ),
+            site("high", &["128.0.0.0/1", "8000::/1"], vec![]),
+        ],
+        vec![class(
+            long,
+            vec![matching(
+                &["255.255.255.255/32", "0.0.0.0/32"],
+                &[],
+                &[],
+                &[],
+            )],
+        )],
+    ));
+    all.circuits.push(circuit(
+        "all",
+        "all",
+        vec![site("all", &["0.0.0.0/0", "::/0"], vec![])],
+        vec![],
+    ));
     all
 }
 

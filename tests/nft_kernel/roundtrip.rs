@@ -113,7 +113,7 @@ fn refusals_name_the_line() {
             .unwrap_err()
             .to_string();
         assert!(
-            error.contains("No such file") && error.contains("inet wanshift ip.class.any"),
+            error.contains("No such file") && error.contains("flush chain inet wanshift a2"),
             "{error}"
         );
     });
@@ -151,6 +151,7 @@ fn foreign_tables_stay_byte_for_byte() {
 }
 
 #[test]
+#[allow(clippy::disallowed_methods)] // It is measured and printed; nothing depends on it.
 fn ten_thousand_sites() {
     inside(|| {
         let names: Vec<(String, String, String)> = (0..10_000)
@@ -171,9 +172,9 @@ fn ten_thousand_sites() {
         };
         let all = table(&rules);
         let timed = |what: &str, work: &dyn Fn()| {
-            let start = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
+            let start = std::time::Instant::now();
             work();
-            let took = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap() - start;
+            let took = start.elapsed();
             println!("10,000 sites: {what} took {took:?}");
         };
         timed("load", &|| nft::apply(None, Some(&all)).unwrap());

@@ -14,7 +14,7 @@ fn tamper(commands: &[&str]) {
     nft::apply(None, Some(&table)).unwrap();
     let before = run("nft", &["-nn", "-s", "list", "ruleset"]);
     for command in commands {
-        script(command);
+        script(&command.replace("ip.CLASSES", &classes(&table)));
     }
     let found: Option<Table> = observed();
     assert!(found.as_ref() != Some(&table), "unseen: {commands:?}");
@@ -55,6 +55,8 @@ tampering! {
     a_rule_that_could_be_ours: ["insert rule inet wanshift ip.traffic ip dscp ef goto ip.class.any"];
     a_rule_without_effect: ["add rule inet wanshift leaving counter"];
     a_chain_flushed: ["flush chain inet wanshift ip.traffic"];
+    a_chain_of_classes_flushed: ["flush chain inet wanshift ip.CLASSES"];
+    a_rule_added_to_classes: ["insert rule inet wanshift ip.CLASSES ip saddr 10.0.0.0/8 goto ip.rest"];
     the_base_chain_flushed: ["flush chain inet wanshift leaving"];
     a_class_replaced: [
         "flush chain inet wanshift ip.class.any",
@@ -133,6 +135,15 @@ tampering! {
 }
 
 #[test]
+fn to_delete_what_is_gone_is_no_failure() {
+    inside(|| {
+        let table = table(&everything());
+        nft::apply(Some(&table), None).unwrap();
+        assert_eq!(observed(), None);
+    });
+}
+
+#[test]
 fn counters_are_no_change() {
     inside(|| {
         let table = table(&everything());
@@ -151,6 +162,15 @@ fn counters_are_no_change() {
         ));
         same(&observed().unwrap(), &table);
     });
+}
+
+/// The chain of classes of the circuit `ip`.
+fn classes(table: &Table) -> String {
+    let mut names = table.chains.keys().map(|name| name.as_str());
+    names
+        .find(|name| name.starts_with("ip.classes."))
+        .unwrap()
+        .to_owned()
 }
 
 fn class(table: &Table, place: &str) -> String {

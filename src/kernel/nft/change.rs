@@ -20,7 +20,10 @@ pub fn render(from: Option<&Table>, to: Option<&Table>) -> String {
         (None, None) => String::new(),
         // `create` is refused where there is one: what it holds is not known here.
         (None, Some(to)) => format!("create table {FAMILY} {NAME}\n{}", write::render_whole(to)),
-        (Some(_), None) => format!("delete table {FAMILY} {NAME}\n"),
+        // Somebody may have been faster: to delete what is gone is no failure.
+        (Some(_), None) => {
+            format!("add table {FAMILY} {NAME}\ndelete table {FAMILY} {NAME}\n")
+        }
         (Some(from), Some(to)) => Change::between(from, to).render(),
     }
 }

@@ -1,6 +1,6 @@
 //! The packet filter: one `inet` table of ours, read and changed through `nft`.
 //!
-//! It is changed in one transaction each time: packets meet the rules before or the rules after,
+//! What packets meet is changed in one transaction each time: the rules before or the rules after,
 //! nothing between. The table itself is never deleted and made again: only what differs is touched.
 
 mod change;
@@ -48,23 +48,38 @@ fn has_table(tables: &str) -> bool {
         .any(|line| line.split_whitespace().eq(["table", FAMILY, NAME]))
 }
 
-/// Changes the kernel's table from `from` to `to`, in one transaction; writes nothing where they are
-/// equal.
+/// Changes the kernel's table from `from` to `to`; writes nothing where they are equal.
+///
+/// What packets meet changes in one transaction. Before it, in another, the new chains are made that
+/// nothing leads to yet ([`Table::prepared`] says why).
 ///
 /// # Errors
-/// Where `nft` cannot be run or refuses: then nothing was changed.
+/// Where `nft` cannot be run or refuses: then what packets meet is unchanged. Where it was killed: it
+/// may have changed.
 pub fn apply(from: Option<&Table>, to: Option<&Table>) -> Result<(), OpError> {
-    let text = render(from, to);
+    match to.and_then(|to| to.prepared(from)) {
+        Some(middle) => {
+            send(&render(from, Some(&middle)))?;
+            send(&render(Some(&middle), to))
+        }
+        None => send(&render(from, to)),
+    }
+}
+
+/// Has `nft` carry out one transaction.
+fn send(text: &str) -> Result<(), OpError> {
     if text.is_empty() {
         return Ok(());
     }
-    let output = nft(&["-f", "-"], &text).map_err(|why| OpError::Nft { why })?;
-    if output.status.success() {
-        Ok(())
-    } else {
-        Err(OpError::Nft {
-            why: complaint(&output, &text),
-        })
+    let output = nft(&["-f", "-"], text).map_err(|why| OpError::Nft { why })?;
+    let why = || complaint(&output, text);
+    match output.status.code() {
+        Some(0) => Ok(()),
+        Some(_) => Err(OpError::Nft { why: why() }),
+        // Killed: before the kernel had it, or after.
+        None => Err(OpError::Unknown {
+            why: format!("nft {}", why()),
+        }),
     }
 }
 

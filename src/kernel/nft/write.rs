@@ -59,7 +59,8 @@ fn order(name: &ChainName) -> (u8, String, u8, String) {
         Some(ChainRole::Line(circuit)) => of(&circuit, 2),
         Some(ChainRole::Hand(circuit)) => of(&circuit, 3),
         Some(ChainRole::Traffic(circuit)) => of(&circuit, 4),
-        Some(ChainRole::Place(key)) => of(&key.circuit, 5),
+        Some(ChainRole::Classes { of: key, .. }) => of(&key.circuit, 5),
+        Some(ChainRole::Place(key)) => of(&key.circuit, 6),
         None => (2, String::new(), 0, name.to_string()),
     }
 }
@@ -77,7 +78,10 @@ fn remark(name: &ChainName) -> Option<String> {
         ChainRole::Hand(circuit) => {
             format!("what this host is reached by over {circuit}, within bounds")
         }
-        ChainRole::Traffic(circuit) => format!("{circuit}: sites, then classes, then the rest"),
+        ChainRole::Traffic(circuit) => format!("{circuit}: sites by address, then the rest of it"),
+        ChainRole::Classes { of, .. } => {
+            format!("classes of {of}; named after these rules, so that new ones are another chain")
+        }
         ChainRole::Place(_) => return None,
     })
 }
@@ -186,7 +190,10 @@ fn values(field: Field, values: &Values) -> String {
 /// name, and nft knows no ranges of some.
 fn spelled(kind: FieldKind, values: &Values) -> Vec<String> {
     let ranges = values.ranges().iter();
-    if kind.ranges() {
+    // A few are better off one by one: a set without ranges is a hash.
+    let few =
+        kind == FieldKind::Port && ranges.clone().all(|range| range.last() - range.first() < 4);
+    if kind.ranges() && !few {
         return ranges.map(|range| kind.write(*range)).collect();
     }
     ranges

@@ -14,6 +14,7 @@ mod names;
 mod rule;
 mod shape;
 mod values;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

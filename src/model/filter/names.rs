@@ -70,11 +70,19 @@ pub enum ChainRole {
     Hand(CircuitName),
     /// All that leaves over a circuit but what control took.
     Traffic(CircuitName),
+    /// The classes of a circuit or of a site with classes, in order.
+    Classes {
+        /// The circuit or site.
+        of: NodeKey,
+        /// What the rules say, in short: see [`Table::name_by_content`](super::Table::name_by_content).
+        digest: u64,
+    },
     /// The packets of a place in a tree.
     Place(NodeKey),
 }
 
 const LEAVING: &str = "leaving";
+const CLASSES: &str = ".classes.";
 
 impl ChainRole {
     /// The name of the chain.
@@ -87,6 +95,7 @@ impl ChainRole {
             Self::Line(circuit) => format!("{circuit}.line"),
             Self::Hand(circuit) => format!("{circuit}.hand"),
             Self::Traffic(circuit) => format!("{circuit}.traffic"),
+            Self::Classes { of, digest } => format!("{of}{CLASSES}{digest:016x}"),
             Self::Place(key) => key.to_string(),
         })
     }
@@ -97,6 +106,12 @@ impl ChainRole {
         let name = name.as_str();
         if name == LEAVING {
             return Some(Self::Leaving);
+        }
+        if let Some((of, digest)) = name.rsplit_once(CLASSES) {
+            return Some(Self::Classes {
+                of: of.parse().ok()?,
+                digest: u64::from_str_radix(digest, 16).ok()?,
+            });
         }
         let (circuit, what) = name.split_once('.')?;
         let circuit: CircuitName = circuit.parse().ok()?;

@@ -6,6 +6,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::words;
+
 /// What a rule looks at in a packet, or in its connection as it was opened. In the order in which
 /// rules are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -131,68 +133,6 @@ impl Field {
     }
 }
 
-/// Names that nft itself knows: the only ones that are written. Those of protocols that it takes from
-/// `/etc/protocols`, which a host need not have, are only read.
-const FAMILIES: &[(&str, u128)] = &[("ipv4", IPV4), ("ipv6", IPV6)];
-const ROUTE_TYPES: &[(&str, u128)] = &[("unicast", 1), ("local", 2), ("broadcast", 3)];
-const STATES: &[(&str, u128)] = &[
-    ("invalid", 1),
-    ("established", 2),
-    ("related", 4),
-    ("new", 8),
-    ("untracked", 64),
-];
-const TRANSPORTS: &[(&str, u128)] = &[("tcp", 6), ("udp", 17), ("icmp", 1), ("icmpv6", 58)];
-const TRANSPORTS_READ: &[(&str, u128)] = &[
-    ("ipv6-icmp", 58),
-    ("igmp", 2),
-    ("eigrp", 88),
-    ("ospf", 89),
-    ("pim", 103),
-    ("vrrp", 112),
-];
-const CODE_POINTS_READ: &[(&str, u128)] = &[
-    ("df", 0),
-    ("be", 0),
-    ("lephb", 1),
-    ("va", 44),
-    ("voice-admit", 44),
-];
-const ICMP6_TYPES: &[(&str, u128)] = &[
-    ("mld-listener-query", 130),
-    ("mld-listener-report", 131),
-    ("mld-listener-done", 132),
-    ("nd-router-solicit", 133),
-    ("nd-router-advert", 134),
-    ("nd-neighbor-solicit", 135),
-    ("nd-neighbor-advert", 136),
-    ("nd-redirect", 137),
-    ("mld2-listener-report", 143),
-];
-const CODE_POINTS: &[(&str, u128)] = &[
-    ("cs0", 0),
-    ("cs1", 8),
-    ("cs2", 16),
-    ("cs3", 24),
-    ("cs4", 32),
-    ("cs5", 40),
-    ("cs6", 48),
-    ("cs7", 56),
-    ("af11", 10),
-    ("af12", 12),
-    ("af13", 14),
-    ("af21", 18),
-    ("af22", 20),
-    ("af23", 22),
-    ("af31", 26),
-    ("af32", 28),
-    ("af33", 30),
-    ("af41", 34),
-    ("af42", 36),
-    ("af43", 38),
-    ("ef", 46),
-];
-
 impl FieldKind {
     /// The largest value.
     #[must_use]
@@ -204,18 +144,6 @@ impl FieldKind {
             Self::State | Self::RouteType => u32::MAX as u128,
             Self::Family | Self::Transport | Self::Icmp6Type => u8::MAX as u128,
             Self::Dscp => 63,
-        }
-    }
-
-    const fn written(self) -> &'static [(&'static str, u128)] {
-        match self {
-            Self::Address4 | Self::Address6 | Self::Port => &[],
-            Self::Family => FAMILIES,
-            Self::RouteType => ROUTE_TYPES,
-            Self::State => STATES,
-            Self::Transport => TRANSPORTS,
-            Self::Icmp6Type => ICMP6_TYPES,
-            Self::Dscp => CODE_POINTS,
         }
     }
 
@@ -239,13 +167,14 @@ impl FieldKind {
                 .ok()
                 .map(|address| u128::from(u32::from(address))),
             Self::Address6 => text.parse::<Ipv6Addr>().ok().map(u128::from),
-            _ => number(text)
-                .or_else(|| named(self.written(), text))
-                .or_else(|| match self {
-                    Self::Transport => named(TRANSPORTS_READ, text),
-                    Self::Dscp => named(CODE_POINTS_READ, text),
-                    _ => None,
-                })
+            Self::Port
+            | Self::Family
+            | Self::RouteType
+            | Self::State
+            | Self::Transport
+            | Self::Icmp6Type
+            | Self::Dscp => number(text)
+                .or_else(|| words::number_of(self, text))
                 .filter(|number| *number <= self.most()),
         }
     }
@@ -254,7 +183,13 @@ impl FieldKind {
         let width = match self {
             Self::Address4 => 32,
             Self::Address6 => 128,
-            _ => return None,
+            Self::Port
+            | Self::Family
+            | Self::RouteType
+            | Self::State
+            | Self::Transport
+            | Self::Icmp6Type
+            | Self::Dscp => return None,
         };
         let hosts = self.most().checked_shr(length).unwrap_or(0);
         (length <= width && address & hosts == 0)
@@ -290,18 +225,17 @@ impl FieldKind {
         match self {
             Self::Address4 => Ipv4Addr::from(u32::try_from(value).unwrap_or(u32::MAX)).to_string(),
             Self::Address6 => Ipv6Addr::from(value).to_string(),
-            _ => self
-                .written()
-                .iter()
-                .find(|(_, number)| *number == value)
-                .map_or_else(|| value.to_string(), |(name, _)| (*name).to_owned()),
+            Self::Port
+            | Self::Family
+            | Self::RouteType
+            | Self::State
+            | Self::Transport
+            | Self::Icmp6Type
+            | Self::Dscp => {
+                words::name_of(self, value).map_or_else(|| value.to_string(), ToOwned::to_owned)
+            }
         }
     }
-}
-
-fn named(names: &[(&str, u128)], text: &str) -> Option<u128> {
-    let (_, number) = names.iter().find(|(name, _)| *name == text)?;
-    Some(*number)
 }
 
 fn number(text: &str) -> Option<u128> {
