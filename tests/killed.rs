@@ -11,7 +11,7 @@ use std::io::{stderr, stdout};
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
-use common::host::{EdgeHost, dump};
+use common::host::{EdgeHost, assert_same, dump};
 use common::{in_namespace, sh};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -143,7 +143,7 @@ fn at_every_write(verb: &[&str], each_op: bool, begin: impl Fn(&EdgeHost)) {
         }
         assert_conserves(&format!("killed before write {after}"));
         host.wanshift(&["apply"]);
-        assert_eq!(dump(), clean, "killed before write {after}");
+        assert_same(&dump(), &clean, &format!("killed before write {after}"));
         assert!(host.wanshift(&["plan"]).contains("Nothing to do"));
     }
     assert!(survived, "it never came to an end");

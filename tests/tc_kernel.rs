@@ -1,6 +1,8 @@
 //! Traffic control on the machine's kernel, in throwaway network namespaces: a namespace belongs to a
 //! thread and goes with it, so that tests run side by side and leave nothing behind.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 

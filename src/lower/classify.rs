@@ -10,7 +10,7 @@
 //! are about connections as they were opened: so addresses are those that the policy speaks of, and
 //! replies fit as they stand. Sites are by the address of the packet, which at this point is the site's own.
 //!
-//! Every table asks about connections, so tracking is on from the first load: else a block that comes
+//! Every table asks about connections, however few classes it has, so tracking is on from the first load: else a block that comes
 //! later would not know those that are open already.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -158,10 +158,10 @@ impl Classifier {
             .circuit(circuit)?;
         }
         let circuits = MapName::circuits();
-        let mut leaving = Chain::of([Rule::always(Action::Lookup(
-            LookupKey::Device,
-            circuits.clone(),
-        ))]);
+        let mut leaving = Chain::of([
+            tracking(),
+            Rule::always(Action::Lookup(LookupKey::Device, circuits.clone())),
+        ]);
         leaving.hook = Some(Hook {
             kind: "filter".to_owned(),
             point: "postrouting".to_owned(),
@@ -310,6 +310,16 @@ impl Upward<'_> {
     }
 }
 
+/// Does nothing with a packet; but the kernel tracks connections where any rule asks for one.
+fn tracking() -> Rule {
+    Rule::new(
+        [(Field::State, Values::of([NO_CONNECTION[0]]))],
+        None,
+        Action::Continue,
+    )
+}
+
+/// What is in no connection goes to the rest: rules about connections do not speak of it.
 fn no_connection(rest: &ChainName) -> Rule {
     Rule::new(
         [(Field::State, Values::of(NO_CONNECTION))],

@@ -154,8 +154,13 @@ pub fn report(plan: &Plan, names: &Names, reasons: &Reasons) -> PlanReport {
             }
         }
     }
+    let mut changes: Vec<((DeviceName, Option<ClassId>), Change)> = changes.into_iter().collect();
+    changes.sort_by_cached_key(|((device, id), _)| {
+        let place = id.and_then(|id| names.place(device, id.minor)).cloned();
+        (device.clone(), id.is_some(), place, *id)
+    });
     PlanReport {
-        changes: changes.into_values().collect(),
+        changes: changes.into_iter().map(|(_, change)| change).collect(),
         rules,
         stages: plan.stages.len(),
         ops: plan.ops().count(),

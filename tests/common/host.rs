@@ -97,9 +97,10 @@ impl EdgeHost {
     }
 }
 
-/// All that the kernel holds that a tool like ours could have touched, without what counts or ages.
-pub fn dump() -> String {
-    let devices = sh("ls /sys/class/net");
+/// All that the kernel holds that a tool like ours could have touched, without what counts or ages, and in
+/// an order that does not depend on what was there before.
+pub fn dump() -> Vec<String> {
+    let devices = sh("ip -o link | cut -d: -f2 | cut -d@ -f1");
     let classes: String = devices
         .split_whitespace()
         .map(|device| {
@@ -108,20 +109,55 @@ pub fn dump() -> String {
             ))
         })
         .collect();
-    // Classes are shown in the order of a hash table, whose size depends on what was there before.
-    let mut classes: Vec<&str> = classes.lines().collect();
-    classes.sort_unstable();
-    let mut qdiscs: Vec<String> = sh("tc qdisc show").lines().map(str::to_owned).collect();
-    qdiscs.sort_unstable();
-    format!(
-        "{}\n{}\n{}{}{}{}",
-        qdiscs.join("\n"),
-        classes.join("\n"),
-        sh("nft -s list ruleset"),
-        sh("ip -d link"),
-        sh("ip rule; ip -6 rule"),
-        sh(
-            "sysctl -a 2>/dev/null | grep -vE 'random|nr_|inode|file-nr|conntrack_count|neigh|state|dentry|stat' || true"
-        ),
-    )
+    let qdiscs = sh("tc qdisc show | sed 's/direct_packets_stat [0-9]*//'");
+    let mut dump: Vec<String> = qdiscs
+        .lines()
+        .chain(classes.lines())
+        .map(str::to_owned)
+        .collect();
+    dump.extend(blocks(&sh("nft -s list ruleset")));
+    dump.extend(
+        sh("ip -d link; ip rule; ip -6 rule")
+            .lines()
+            .map(str::to_owned),
+    );
+    dump.extend(
+        sh("sysctl -a --pattern '^net\\.' 2>/dev/null | grep -vE 'nf_conntrack_count|random'")
+            .lines()
+            .map(str::to_owned),
+    );
+    dump.sort_unstable();
+    dump
+}
+
+/// Asserts that two dumps are the same, and shows where they are not.
+pub fn assert_same(left: &[String], right: &[String], when: &str) {
+    let missing = |from: &[String], in_: &[String]| -> Vec<String> {
+        from.iter()
+            .filter(|line| !in_.contains(line))
+            .cloned()
+            .collect()
+    };
+    let (more, less) = (missing(left, right), missing(right, left));
+    assert!(
+        more.is_empty() && less.is_empty(),
+        "{when}: has {more:#?}, has not {less:#?}"
+    );
+}
+
+/// The chains, sets and maps of a rule set, each as one text, with its elements in order.
+fn blocks(ruleset: &str) -> Vec<String> {
+    let block = |block: &str| match block.split_once("elements = {") {
+        Some((head, rest)) => {
+            let (elements, tail) = rest.split_once('}').unwrap();
+            let mut elements: Vec<&str> = elements.split(',').map(str::trim).collect();
+            elements.sort_unstable();
+            format!("{head}elements = {{ {} }}{tail}", elements.join(", "))
+        }
+        None => block.to_owned(),
+    };
+    ruleset
+        .split("\n\n")
+        .map(|text| block(text.trim_matches(|c| c == '}' || c == '\n')))
+        .collect()
 }

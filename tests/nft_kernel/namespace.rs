@@ -70,7 +70,7 @@ pub fn feed(program: &str, arguments: &[&str], input: &str) -> String {
 
 /// Feeds `nft` with a script.
 pub fn nft(script: &str) -> String {
-    feed("nft", &["-f", "-"], script)
+    feed("nft", &["-f", "-"], &format!("{script}\n"))
 }
 
 /// A host of a small network: a namespace that the test's thread steps into.

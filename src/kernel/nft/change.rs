@@ -170,9 +170,6 @@ impl<'a> Change<'a> {
     /// Adds by commands, each of which needs a table that is there: a block `table ... {` would make
     /// one, with half of the rules, where somebody has just deleted ours.
     fn add(&self, text: &mut String) {
-        for Foreign { kind, name, body } in self.to.foreign.difference(&self.from.foreign) {
-            let _ = writeln!(text, "add {kind} {FAMILY} {NAME} {name} {{\n{body}\n}}");
-        }
         let changed = || {
             self.to.chains.iter().filter(|(name, _)| {
                 let before = self.from.chains.get(*name);
@@ -187,6 +184,9 @@ impl<'a> Change<'a> {
                 }
                 text.push('\n');
             }
+        }
+        for Foreign { kind, name, body } in self.to.foreign.difference(&self.from.foreign) {
+            let _ = writeln!(text, "add {kind} {FAMILY} {NAME} {name} {{\n{body}\n}}");
         }
         for (name, map) in &self.to.maps {
             if !self.is_kept(name) {

@@ -169,6 +169,7 @@ fn action(rule: &Rule) -> String {
         Action::Lookup(key, map) => format!("{} vmap @{map}", key.text()),
         Action::Priority(id) => format!("meta priority set {id}"),
         Action::Return => "return".to_owned(),
+        Action::Continue => "continue".to_owned(),
     }
 }
 

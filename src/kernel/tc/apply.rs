@@ -5,12 +5,13 @@ use std::collections::HashMap;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use nix::errno::Errno;
 
+use super::answer::Reply;
 use super::htb;
 use super::leaves;
 use super::message::{
     Ack, Messages, ROOT, RTM_DELQDISC, RTM_DELTCLASS, RTM_NEWQDISC, RTM_NEWTCLASS,
 };
-use super::socket::{Reply, RouteSocket};
+use super::socket::RouteSocket;
 use crate::kernel::OpError;
 use crate::kernel::link;
 use crate::model::names::DeviceName;

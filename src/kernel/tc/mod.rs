@@ -4,6 +4,7 @@
 //! milliseconds; the options of HTB and of the leaves have codecs of their own ([`htb`], [`leaves`])
 //! because no library has them typed and right. Each decoder is its encoder's inverse.
 
+pub mod answer;
 pub mod apply;
 pub mod htb;
 pub mod leaves;

@@ -14,10 +14,11 @@ use std::io;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
 use nix::errno::Errno;
 
+use super::answer::Reply;
 use super::message::{
     Ack, Messages, ROOT, RTM_NEWQDISC, TCA_KIND, TCA_OPTIONS, TCA_RATE, TCA_STAB,
 };
-use super::socket::{Reply, RouteSocket};
+use super::socket::RouteSocket;
 use crate::model::state::LeafKind;
 
 /// `LOOPBACK_IFINDEX` of the kernel's `include/net/flow.h`: the same in every network namespace.

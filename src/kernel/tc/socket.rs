@@ -8,8 +8,7 @@ use std::io;
 use std::os::fd::AsFd;
 
 use netlink_packet_core::{
-    NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_DUMP, NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR, NLMSG_NOOP,
-    NLMSG_OVERRUN,
+    NLM_F_DUMP, NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR, NLMSG_NOOP, NLMSG_OVERRUN,
 };
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
@@ -18,7 +17,8 @@ use nix::libc::{MSG_DONTWAIT, MSG_TRUNC};
 use nix::sys::socket::{setsockopt, sockopt};
 use nix::sys::time::{TimeVal, TimeValLike};
 
-use super::message::{Ack, HEADER, Messages, attributes, text, u16_at, u32_at};
+use super::answer::{self, Entered, Parts, Reply};
+use super::message::{Ack, Messages};
 
 /// The most messages in a batch: the default receive buffer holds 256 answers.
 pub const MOST_IN_BATCH: usize = 128;
@@ -34,28 +34,6 @@ const SOCKET_BUFFER: usize = 1 << 20;
 const PATIENCE_SECONDS: i64 = 5;
 /// How often a dump is begun again before it counts as failed.
 const DUMP_TRIES: usize = 8;
-
-/// `NLMSGERR_ATTR_MSG` of `linux/netlink.h`: the kernel's words.
-const ERROR_TEXT: u16 = 1;
-
-/// What became of one message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reply {
-    /// It was carried out.
-    Done,
-    /// The kernel said no, and nothing happened.
-    Refused {
-        /// The error's number, positive.
-        errno: i32,
-        /// The kernel's words, where it had some.
-        message: Option<String>,
-    },
-    /// No answer: it may have happened.
-    Unknown {
-        /// What was missing.
-        why: String,
-    },
-}
 
 /// A route netlink socket in the network namespace of the thread that opened it.
 #[derive(Debug)]
@@ -240,25 +218,9 @@ impl RouteSocket {
                 }
                 Err(error) => return Err(lost.unwrap_or(error)),
             };
-            for answer in Parts(buffer.get(..length).unwrap_or_default()) {
-                let place =
-                    usize::try_from(answer.sequence.wrapping_sub(base)).unwrap_or(usize::MAX);
-                let count = replies.len();
-                let Some(reply) = replies.get_mut(place) else {
-                    continue; // A late answer to what was given up.
-                };
-                if answer.kind != NLMSG_ERROR {
-                    continue;
-                }
-                let (errno, message) = answer.error()?;
-                if errno != 0 {
-                    *reply = Reply::Refused { errno, message };
-                } else if let Some(message) = message {
-                    tracing::warn!(%message, "the kernel did it with a warning");
-                }
-                if place + 1 == count {
-                    return lost.map_or(Ok(()), Err);
-                }
+            let datagram = buffer.get(..length).unwrap_or_default();
+            if let Entered::Last = answer::enter(datagram, base, replies)? {
+                return lost.map_or(Ok(()), Err);
             }
         }
     }
@@ -393,61 +355,4 @@ impl RouteSocket {
 enum Dump {
     Whole,
     Torn,
-}
-
-/// The messages of a datagram.
-struct Parts<'a>(&'a [u8]);
-
-/// One of them.
-struct Part<'a> {
-    kind: u16,
-    flags: u16,
-    sequence: u32,
-    payload: &'a [u8],
-}
-
-impl<'a> Iterator for Parts<'a> {
-    type Item = Part<'a>;
-
-    fn next(&mut self) -> Option<Part<'a>> {
-        let length = usize::try_from(u32_at(self.0, 0)?).ok()?;
-        let part = Part {
-            kind: u16_at(self.0, 4)?,
-            flags: u16_at(self.0, 6)?,
-            sequence: u32_at(self.0, 8)?,
-            payload: self.0.get(HEADER..length)?,
-        };
-        self.0 = self.0.get(length.next_multiple_of(4)..).unwrap_or_default();
-        Some(part)
-    }
-}
-
-impl Part<'_> {
-    /// The number that begins an error's or an end's payload, made positive; 0 for none.
-    fn errno(&self) -> i32 {
-        self.payload
-            .first_chunk()
-            .map_or(0, |bytes| i32::from_ne_bytes(*bytes).saturating_neg())
-    }
-
-    /// The number and the words of an answer (`struct nlmsgerr` and what follows it).
-    fn error(&self) -> io::Result<(i32, Option<String>)> {
-        let short = || io::Error::new(io::ErrorKind::InvalidData, "an answer cut short");
-        let header = self.payload.get(4..4 + HEADER).ok_or_else(short)?;
-        let quoted = if self.flags & NLM_F_CAPPED == 0 {
-            usize::try_from(u32_at(header, 0).ok_or_else(short)?)
-                .map_err(|_| short())?
-                .next_multiple_of(4)
-        } else {
-            HEADER
-        };
-        let words = (self.flags & NLM_F_ACK_TLVS != 0)
-            .then(|| self.payload.get(4 + quoted..))
-            .flatten()
-            .and_then(|tail| {
-                attributes(tail).find_map(|(kind, value)| (kind == ERROR_TEXT).then_some(value))
-            })
-            .map(|value| String::from_utf8_lossy(text(value)).into_owned());
-        Ok((self.errno(), words))
-    }
 }

@@ -42,6 +42,8 @@ pub enum Action {
     Priority(ClassId),
     /// It goes no further in this chain.
     Return,
+    /// Nothing: only that it was looked at.
+    Continue,
 }
 
 /// What a map is asked with.
@@ -201,7 +203,7 @@ impl Chain {
         match self.lines.as_slice() {
             [Line::Rule(rule)] if rule.is_always() => match rule.action {
                 Action::Priority(id) => Some(id),
-                Action::Goto(_) | Action::Lookup(..) | Action::Return => None,
+                Action::Goto(_) | Action::Lookup(..) | Action::Return | Action::Continue => None,
             },
             _ => None,
         }

@@ -121,7 +121,7 @@ impl Table {
             Line::Foreign(_) => true,
             Line::Rule(rule) => match rule.action() {
                 Action::Priority(_) => true,
-                Action::Return => false,
+                Action::Return | Action::Continue => false,
                 Action::Goto(to) => live.contains(to),
                 Action::Lookup(_, map) => self.maps.get(map).is_some_and(|map| {
                     map.elements.values().any(|verdict| match verdict {
@@ -144,7 +144,11 @@ fn redirect(rule: Rule, gone: &BTreeSet<ChainName>) -> Option<Rule> {
             let stateless = rule.criteria().keys().eq([&super::Field::State]);
             stateless.then(|| rule.doing(Action::Return))
         }
-        Action::Goto(_) | Action::Lookup(..) | Action::Priority(_) | Action::Return => Some(rule),
+        Action::Goto(_)
+        | Action::Lookup(..)
+        | Action::Priority(_)
+        | Action::Return
+        | Action::Continue => Some(rule),
     }
 }
 
@@ -154,7 +158,7 @@ impl Chain {
         self.lines.iter().filter_map(|line| match line {
             Line::Rule(rule) => match rule.action() {
                 Action::Lookup(_, map) => Some(map),
-                Action::Goto(_) | Action::Priority(_) | Action::Return => None,
+                Action::Goto(_) | Action::Priority(_) | Action::Return | Action::Continue => None,
             },
             Line::Foreign(_) => None,
         })

@@ -59,6 +59,7 @@ impl Reader<'_> {
                 return Some(Some(Action::Goto(chain)));
             }
             "return" => return Some(Some(Action::Return)),
+            "continue" => return Some(Some(Action::Continue)),
             "counter" => self.counter()?,
             "limit" => self.limit()?,
             "oifname" => return self.lookup(LookupKey::Device).map(Some),
