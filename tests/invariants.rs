@@ -1,5 +1,11 @@
 //! Plans and their execution against a kernel in memory that fails at every possible moment.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "what a test's helpers cannot do fails the test"
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 

@@ -4,6 +4,12 @@
 //! The process that is killed is this test binary again, with a kernel that kills it at a given write:
 //! the product has no hook for that.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "what a test's helpers cannot do fails the test"
+)]
+
 mod common;
 
 use std::collections::BTreeSet;

@@ -1,5 +1,11 @@
 //! What outlives a restart, on a real disk.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "what a test's helpers cannot do fails the test"
+)]
+
 use std::os::unix::fs::PermissionsExt;
 
 use wanshift::model::ids::Ids;

@@ -1,5 +1,11 @@
 //! The verbs, as an administrator uses them, on the machine's kernel.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "what a test's helpers cannot do fails the test"
+)]
+
 mod common;
 
 use std::os::unix::fs::PermissionsExt;
