@@ -68,7 +68,7 @@ fn tree(index: u16, share: u64, weights: &BTreeMap<u16, u64>, limit: u32) -> Tre
         let part = (share * weight / total).clamp(1, left.max(2) - 1);
         left = left.saturating_sub(part);
         let minor = Minor::new(0x100 + minor).unwrap();
-        let inner = minor.get() % 4 == 0 && part > 2;
+        let inner = minor.get().is_multiple_of(4) && part > 2;
         classes.insert(
             minor,
             class(
@@ -319,7 +319,7 @@ proptest! {
                     Op::ChangeClass { from, to, .. } if from.rate != to.rate => Some(to.rate > from.rate),
                     Op::AddClass { .. } => Some(true),
                     Op::DeleteClass { .. } | Op::DeleteRoot { .. } => Some(false),
-                    _ => None,
+                    Op::AddRoot { .. } | Op::ChangeClass { .. } | Op::SetLeaf { .. } | Op::SetTable { .. } => None,
                 })
                 .collect();
             prop_assert!(grows.len() <= 1, "{stage:?}");

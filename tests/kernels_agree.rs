@@ -1,12 +1,19 @@
 //! What the kernel in memory is taught, the machine's is asked: the same ops in the same order, and
 //! both must answer and hold the same.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::wildcard_enum_match_arm,
+    reason = "what a test's helpers cannot do fails the test"
+)]
+
+mod common;
 
 use std::collections::BTreeSet;
 use std::process::Command;
 
-use nix::sched::{CloneFlags, unshare};
+use common::{in_namespace, sh};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use wanshift::kernel::fake::FakeKernel;
@@ -19,25 +26,6 @@ use wanshift::model::state::{
 };
 use wanshift::plan::op::Op;
 use wanshift::units::Rate;
-
-fn in_namespace(test: impl FnOnce() + Send + 'static) {
-    let name = std::thread::current().name().unwrap_or("?").to_owned();
-    let run = move || match unshare(CloneFlags::CLONE_NEWNET) {
-        Ok(()) => test(),
-        Err(error) => {
-            eprintln!("skipped: {name}: no network namespace: {error}");
-            assert!(std::env::var_os("CI").is_none(), "skipped under CI");
-        }
-    };
-    if let Err(panic) = std::thread::spawn(run).join() {
-        std::panic::resume_unwind(panic);
-    }
-}
-
-fn sh(line: &str) {
-    let status = Command::new("sh").args(["-c", line]).status().unwrap();
-    assert!(status.success(), "{line}");
-}
 
 fn device() -> DeviceName {
     "wan0".parse().unwrap()

@@ -23,7 +23,7 @@ fn frame(device: &Device) -> u64 {
     u64::from(device.mtu) + u64::from(device.header)
 }
 
-/// How long a class may send at once at `rate`: [`BURST_NS`], and at the least one full packet.
+/// How long a class may send at once at `rate`: 8 ms, and at the least one full packet.
 #[must_use]
 pub fn burst(rate: Rate, device: &Device) -> Ticks {
     Ticks::from_nanoseconds(rate.nanoseconds_for(frame(device)).max(BURST_NS))

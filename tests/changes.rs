@@ -1,0 +1,472 @@
+//! Whole changes, from policy files to a closed record, on a kernel in memory that fails at every possible
+//! moment: what is on record, what holds afterwards, and that every sum fits after every write.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "what a test's helpers cannot do fails the test"
+)]
+
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use tempfile::TempDir;
+use wanshift::clock::Clock;
+use wanshift::executor::change::{ChangeError, Executor, Order, Progress, prospect};
+use wanshift::kernel::fake::FakeKernel;
+use wanshift::kernel::{Kernel, KernelError, OpError};
+use wanshift::model::ids::Ids;
+use wanshift::model::names::{DeviceName, PhaseName};
+use wanshift::model::state::{Device, KernelState, LeafKind, Observed, Root};
+use wanshift::plan::breaches;
+use wanshift::plan::op::Op;
+use wanshift::policy::{Policy, Source, read};
+use wanshift::store::{RecordState, Store};
+use wanshift::units::{Moment, Rate};
+
+const DEVICES: [&str; 2] = ["mpls0", "wan0"];
+/// What the pool of the policies below carries.
+const POOL: u64 = 300_000_000;
+
+fn device(name: &str) -> DeviceName {
+    name.parse().unwrap()
+}
+
+/// A policy whose guarantees sum exactly to each share, in both phases, for any weights.
+fn policy(weights: &[u32], telework: u32, ramp_ms: u32) -> Arc<Policy> {
+    let nominal = 100;
+    let mut text = format!(
+        "[policy]\nstart = \"nominal\"\n\
+         [phase.nominal]\nsplit.access = {{ mpls = \"{}mbit\", internet = \"{nominal}mbit\" }}\nramp = \"{ramp_ms}ms\"\n",
+        300 - nominal,
+    );
+    let mut over = format!(
+        "[phase.telework]\nsplit.access = {{ mpls = \"{}mbit\", internet = \"{telework}mbit\" }}\nramp = \"{ramp_ms}ms\"\n",
+        300 - telework,
+    );
+    let total: u32 = weights.iter().sum();
+    // Control has 1 %, the rest 2 % of the share: 97 % are left, in kbit.
+    let part = |share: u32, weight: u32| share * 970 * weight / total;
+    for (index, weight) in weights.iter().enumerate() {
+        text.push_str(&format!(
+            "[class.c{index}]\ncircuit = \"internet\"\nmatch = [{{ service = [\"tcp/{}\"] }}]\nguarantee = \"{}kbit\"\n",
+            1_000 + index,
+            part(nominal, *weight).max(8),
+        ));
+        over.push_str(&format!(
+            "class.c{index} = {{ guarantee = \"{}kbit\" }}\n",
+            part(telework, *weight).max(8)
+        ));
+    }
+    text.push_str(
+        "[site.s1]\ncircuit = \"mpls\"\nprefixes = [\"10.1.0.0/24\", \"fd00:1::/64\"]\ncapacity = \"4mbit\"\nguarantee = \"2mbit\"\n",
+    );
+    let host = "name = \"edge\"\n[circuit.mpls]\ndevice = \"mpls0\"\n[circuit.internet]\ndevice = \"wan0\"\n\
+                [pool.access]\ncircuits = [\"mpls\", \"internet\"]\ncapacity = \"300mbit\"\n";
+    let source = |name: &str, text: String| Source {
+        name: name.into(),
+        text: text.into(),
+    };
+    let sources = [
+        source("host.toml", host.to_owned()),
+        source("policy.toml", text + &over),
+    ];
+    match read(&sources) {
+        Ok(policy) => Arc::new(policy),
+        Err(faults) => panic!("{faults}"),
+    }
+}
+
+fn phase(name: &str) -> PhaseName {
+    name.parse().unwrap()
+}
+
+/// What goes wrong at a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    None,
+    Refused,
+    AnswerLost,
+    Lost,
+}
+
+/// A kernel in memory that fails by a script, dies at a given write, and is looked at after each.
+struct Watched {
+    kernel: FakeKernel,
+    faults: Vec<Fault>,
+    unreadable: BTreeSet<usize>,
+    dies_at: Option<usize>,
+    writes: usize,
+    reads: usize,
+    store: PathBuf,
+    broken: Vec<String>,
+}
+
+impl Watched {
+    fn new(store: &Path) -> Self {
+        let facts = |name: &str| Device {
+            index: 1,
+            mtu: 1_500,
+            header: 14,
+            gso_max: 65_536,
+            root: Root::Default {
+                kind: format!("noqueue of {name}"),
+            },
+        };
+        let devices = DEVICES.map(|name| (device(name), facts(name)));
+        Self {
+            kernel: FakeKernel::new(
+                devices,
+                BTreeSet::from([LeafKind::Pfifo, LeafKind::FqCodel]),
+            ),
+            faults: Vec::new(),
+            unreadable: BTreeSet::new(),
+            dies_at: None,
+            writes: 0,
+            reads: 0,
+            store: store.to_owned(),
+            broken: Vec::new(),
+        }
+    }
+
+    fn held(&self) -> KernelState {
+        self.kernel.held().state.clone()
+    }
+
+    fn heal(&mut self) {
+        self.faults.clear();
+        self.unreadable.clear();
+        self.dies_at = None;
+    }
+
+    fn look(&mut self, op: &Op) {
+        let pools = [(
+            BTreeSet::from(DEVICES.map(device)),
+            Rate::from_bits(POOL).unwrap(),
+        )];
+        for breach in breaches(&self.kernel.held().state, &pools) {
+            self.broken.push(format!("after {op:?}: {breach}"));
+        }
+    }
+
+    /// When the first write comes, the way back is on disk.
+    fn look_at_the_record(&mut self, op: &Op) {
+        if self.writes > 0 {
+            return;
+        }
+        let record = Store::read(&self.store)
+            .unwrap()
+            .and_then(|store| store.unfinished().unwrap());
+        if record.is_none() {
+            self.broken
+                .push(format!("nothing is on record before {op:?}"));
+        }
+    }
+}
+
+impl Kernel for Watched {
+    fn observe(&mut self) -> Result<Observed, KernelError> {
+        self.reads += 1;
+        if self.unreadable.contains(&self.reads) {
+            let cause = std::io::Error::other("the dump was torn");
+            return Err(KernelError::Read {
+                what: "the traffic classes",
+                cause,
+            });
+        }
+        self.kernel.observe()
+    }
+
+    fn apply(&mut self, ops: &[Op]) -> Vec<Result<(), OpError>> {
+        ops.iter()
+            .map(|op| {
+                if self.dies_at == Some(self.writes) {
+                    panic!("killed");
+                }
+                self.look_at_the_record(op);
+                let fault = self.faults.get(self.writes).copied().unwrap_or(Fault::None);
+                self.writes += 1;
+                let lost = || {
+                    Err(OpError::Unknown {
+                        why: "ENOBUFS".to_owned(),
+                    })
+                };
+                let outcome = match fault {
+                    Fault::None => self.kernel.apply(std::slice::from_ref(op)).remove(0),
+                    Fault::AnswerLost => self
+                        .kernel
+                        .apply(std::slice::from_ref(op))
+                        .remove(0)
+                        .and_then(|()| lost()),
+                    Fault::Lost => lost(),
+                    Fault::Refused => {
+                        let why = "Cannot allocate memory".to_owned();
+                        Err(OpError::Refused {
+                            errno: 12,
+                            why,
+                            message: None,
+                        })
+                    }
+                };
+                self.look(op);
+                outcome
+            })
+            .collect()
+    }
+
+    fn leaves(&mut self, device: &DeviceName) -> Result<BTreeSet<LeafKind>, KernelError> {
+        self.kernel.leaves(device)
+    }
+}
+
+/// A clock that goes on only where somebody waits for it, and a little at each look.
+#[derive(Default)]
+struct Patient(Cell<Duration>);
+
+impl Clock for Patient {
+    fn now(&self) -> Moment {
+        self.0.set(self.0.get() + Duration::from_millis(1));
+        Moment(self.0.get())
+    }
+
+    fn date(&self) -> jiff::Timestamp {
+        "2020-03-17T08:00:00Z".parse().unwrap()
+    }
+
+    fn wait_until(&self, moment: Moment) {
+        self.0.set(self.0.get().max(moment.0));
+    }
+}
+
+fn order(what: &str) -> Order {
+    Order {
+        actor: "root".to_owned(),
+        what: what.to_owned(),
+        boot: "boot-1".to_owned(),
+    }
+}
+
+/// A host on which the policy's nominal phase holds.
+struct Bench {
+    _directory: TempDir,
+    store: Store,
+    kernel: Watched,
+    clock: Patient,
+    policy: Arc<Policy>,
+}
+
+impl Bench {
+    fn new(policy: Arc<Policy>) -> Self {
+        // In memory: thousands of commits, each of them waited for, are not what is tried here.
+        let directory = tempfile::tempdir_in("/dev/shm").unwrap();
+        let mut bench = Self {
+            store: Store::open(directory.path()).unwrap(),
+            kernel: Watched::new(directory.path()),
+            clock: Patient::default(),
+            _directory: directory,
+            policy,
+        };
+        bench.enter("nominal").unwrap();
+        bench.kernel.writes = 0;
+        bench.kernel.reads = 0;
+        bench
+    }
+
+    fn enter(&mut self, name: &str) -> Result<usize, ChangeError> {
+        let ids = self.store.ids()?;
+        let prospect = prospect(
+            &mut self.kernel,
+            ids,
+            &self.policy,
+            &phase(name),
+            self.clock.now(),
+        )?;
+        self.executor()
+            .carry_out(&order(name), prospect, &mut go_on)
+    }
+
+    fn executor(&mut self) -> Executor<'_> {
+        Executor {
+            kernel: &mut self.kernel,
+            store: &mut self.store,
+            clock: &self.clock,
+        }
+    }
+
+    fn recover(&mut self) -> Result<(), ChangeError> {
+        let policy = self.policy.clone();
+        self.executor().recover(&policy, &mut go_on).map(|_| ())
+    }
+
+    /// What a clean run of the same ends with.
+    fn clean(&self, name: &str) -> KernelState {
+        let mut clean = Self::new(self.policy.clone());
+        clean.enter(name).unwrap();
+        clean.kernel.held()
+    }
+}
+
+fn go_on(_: Progress<'_>) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+fn fault() -> impl Strategy<Value = Fault> {
+    prop_oneof![
+        30 => Just(Fault::None),
+        1 => Just(Fault::Refused),
+        1 => Just(Fault::AnswerLost),
+        1 => Just(Fault::Lost),
+    ]
+}
+
+fn a_policy() -> impl Strategy<Value = Arc<Policy>> {
+    let ramps = prop_oneof![Just(0_u32), 1_u32..700];
+    (prop::collection::vec(1_u32..30, 1..6), 101_u32..290, ramps)
+        .prop_map(|(weights, telework, ramp)| policy(&weights, telework, ramp))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 120, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// A change is done, or taken back, or stuck on its way back; what it says is so, and every sum fits
+    /// after every write of its ramp.
+    #[test]
+    fn a_change_is_done_or_taken_back_and_says_so(
+        policy in a_policy(),
+        faults in prop::collection::vec(fault(), 0..120),
+        unreadable in prop::collection::btree_set(2_usize..40, 0..3),
+    ) {
+        let mut bench = Bench::new(policy);
+        let before = bench.kernel.held();
+        let goal = bench.clean("telework");
+        bench.kernel.faults = faults;
+        bench.kernel.unreadable = unreadable;
+        let outcome = bench.enter("telework");
+        let record = bench.store.unfinished().unwrap();
+        match &outcome {
+            Ok(_) => {
+                prop_assert_eq!(bench.kernel.held(), goal);
+                prop_assert_eq!(bench.store.phase().unwrap(), Some(phase("telework")));
+                prop_assert!(record.is_none());
+            }
+            Err(ChangeError::Undone(_) | ChangeError::Kernel(_)) => {
+                prop_assert_eq!(&bench.kernel.held(), &before);
+                prop_assert_eq!(bench.store.phase().unwrap(), Some(phase("nominal")));
+                prop_assert!(record.is_none());
+            }
+            Err(ChangeError::Stuck { .. }) => {
+                prop_assert_eq!(record.unwrap().state, RecordState::Stuck);
+                bench.kernel.heal();
+                bench.recover().unwrap();
+                prop_assert_eq!(&bench.kernel.held(), &before);
+                prop_assert_eq!(bench.store.unfinished().unwrap(), None);
+            }
+            Err(other) => prop_assert!(false, "{other}"),
+        }
+        prop_assert_eq!(&bench.kernel.broken, &Vec::<String>::new());
+    }
+
+    /// Killed at any write, the change is finished at the next start and ends where a clean run ends.
+    #[test]
+    fn a_change_that_was_cut_off_is_finished(policy in a_policy(), at in 0_usize..120) {
+        let mut bench = Bench::new(policy);
+        let goal = bench.clean("telework");
+        bench.kernel.dies_at = Some(at);
+        let outcome = catch_unwind(AssertUnwindSafe(|| bench.enter("telework")));
+        bench.kernel.heal();
+        if outcome.is_err() {
+            prop_assert_eq!(bench.store.unfinished().unwrap().unwrap().state, RecordState::Applying);
+            bench.recover().unwrap();
+        }
+        prop_assert_eq!(bench.kernel.held(), goal);
+        prop_assert_eq!(bench.store.unfinished().unwrap(), None);
+        prop_assert_eq!(bench.store.phase().unwrap(), Some(phase("telework")));
+        prop_assert_eq!(&bench.kernel.broken, &Vec::<String>::new());
+    }
+
+    /// A second change of mind in the middle of a ramp goes from where it stands, and conserves.
+    #[test]
+    fn a_change_of_mind_conserves(policy in a_policy(), at in 0_usize..60) {
+        let mut bench = Bench::new(policy);
+        let before = bench.kernel.held();
+        bench.kernel.dies_at = Some(at);
+        let _ = catch_unwind(AssertUnwindSafe(|| bench.enter("telework")));
+        bench.kernel.heal();
+        // As if the operator ordered the other phase instead of waiting: the record is put aside unfinished.
+        bench.enter("nominal").unwrap();
+        prop_assert_eq!(bench.kernel.held(), before);
+        prop_assert_eq!(&bench.kernel.broken, &Vec::<String>::new());
+    }
+
+    /// An interrupted ramp ends in the state before.
+    #[test]
+    fn an_interrupted_ramp_is_taken_back(weights in prop::collection::vec(1_u32..30, 1..6), after in 0_usize..5) {
+        let mut bench = Bench::new(policy(&weights, 220, 600));
+        let before = bench.kernel.held();
+        let ids = bench.store.ids().unwrap();
+        let now = bench.clock.now();
+        let prospect = prospect(&mut bench.kernel, ids, &bench.policy, &phase("telework"), now).unwrap();
+        let mut steps = 0;
+        let mut watcher = |_: Progress<'_>| {
+            steps += 1;
+            if steps > after { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let outcome = bench.executor().carry_out(&order("telework"), prospect, &mut watcher);
+        prop_assert!(matches!(outcome, Err(ChangeError::Interrupted)));
+        prop_assert_eq!(bench.kernel.held(), before);
+        prop_assert_eq!(bench.store.phase().unwrap(), Some(phase("nominal")));
+        prop_assert_eq!(bench.store.unfinished().unwrap(), None);
+        prop_assert_eq!(&bench.kernel.broken, &Vec::<String>::new());
+    }
+}
+
+/// What happened is on record with who, what and the way back, to the letter.
+#[test]
+fn the_way_back_on_record_is_the_state_before() {
+    let mut bench = Bench::new(policy(&[3, 1], 220, 0));
+    let before = bench.kernel.held();
+    bench.kernel.dies_at = Some(3);
+    let outcome = catch_unwind(AssertUnwindSafe(|| bench.enter("telework")));
+    assert!(outcome.is_err());
+    let record = bench.store.unfinished().unwrap().unwrap();
+    assert_eq!(record.change.way_back, before);
+    assert_eq!(record.change.goal, bench.clean("telework"));
+    assert_eq!(record.change.actor, "root");
+    assert_eq!(record.change.phase_from, Some(phase("nominal")));
+    assert_eq!(record.change.phase_to, Some(phase("telework")));
+}
+
+/// Same events, same decisions: two runs write the same in the same order.
+#[test]
+fn two_runs_decide_the_same() {
+    let run = || {
+        let mut bench = Bench::new(policy(&[3, 1, 5], 220, 400));
+        bench.enter("telework").unwrap();
+        (
+            bench.kernel.writes,
+            bench.kernel.held(),
+            bench.store.ids().unwrap(),
+        )
+    };
+    let (one, two): ((usize, KernelState, Ids), _) = (run(), run());
+    assert_eq!(one, two);
+}
+
+/// Teardown needs neither policy nor numbers, and is on record as any change.
+#[test]
+fn teardown_takes_everything_out() {
+    let mut bench = Bench::new(policy(&[3, 1], 220, 0));
+    let writes = bench.executor().tear_down(&order("teardown")).unwrap();
+    assert!(writes > 0);
+    assert_eq!(bench.kernel.held(), KernelState::default());
+    assert_eq!(bench.store.unfinished().unwrap(), None);
+    assert_eq!(bench.executor().tear_down(&order("teardown")).unwrap(), 0);
+    bench.enter("nominal").unwrap();
+    assert_eq!(bench.kernel.broken, Vec::<String>::new());
+}
