@@ -125,6 +125,7 @@ fn any_op() -> impl Strategy<Value = Op> {
     ]
 }
 
+#[allow(clippy::wildcard_enum_match_arm)]
 /// What an op says of the state before must be so, as in a plan: `from` is what is held.
 fn informed(op: Op, fake: &FakeKernel) -> Op {
     let held = |id: ClassId| {
