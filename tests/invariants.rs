@@ -1,6 +1,13 @@
 //! Plans and their execution against a kernel in memory that fails at every possible moment.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "what a test's helpers cannot do fails the test"
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use proptest::prelude::*;
 use wanshift::executor::{converge, execute};
@@ -14,7 +21,7 @@ use wanshift::model::state::{
     Device, KernelState, Leaf, LeafKind, Major, Minor, Observed, Role, Root, TcClass, Ticks, Tree,
 };
 use wanshift::plan::op::Op;
-use wanshift::plan::{Goal, breaches, diff};
+use wanshift::plan::{Bounds, Goal, breaches, diff};
 use wanshift::units::Rate;
 
 /// What the pool carries, in units of 1,000 bytes a second.
@@ -159,10 +166,14 @@ impl Watched {
             next: 0,
             broken: Vec::new(),
         };
-        converge(&mut watched, &goal(state, &pools())).unwrap();
+        converge(&mut watched, &goal(state)).unwrap();
         watched.script = script;
         watched.next = 0;
         watched
+    }
+
+    fn held(&mut self) -> KernelState {
+        self.kernel.observe().unwrap().state
     }
 }
 
@@ -199,7 +210,7 @@ impl Kernel for Watched {
                     .into_iter()
                     .map(|devices| (devices, rate(POOL)))
                     .collect();
-                for breach in breaches(&self.kernel.held().state, &pools) {
+                for breach in breaches(&self.held(), &pools) {
                     self.broken.push(format!("after {op:?}: {breach}"));
                 }
                 outcome
@@ -216,12 +227,23 @@ fn pools() -> Vec<BTreeSet<DeviceName>> {
     vec![DEVICES.iter().map(|name| device(name)).collect()]
 }
 
-fn goal<'a>(state: &'a KernelState, pools: &'a [BTreeSet<DeviceName>]) -> Goal<'a> {
-    static NAMES: std::sync::LazyLock<Names> = std::sync::LazyLock::new(Names::default);
+fn goal(state: &KernelState) -> Goal<'_> {
+    static NAMES: LazyLock<Names> = LazyLock::new(Names::default);
+    static BOUNDS: LazyLock<Bounds> = LazyLock::new(|| Bounds {
+        pools: pools(),
+        adopt: BTreeSet::new(),
+    });
     Goal {
         state,
         names: &NAMES,
-        pools,
+        bounds: &BOUNDS,
+    }
+}
+
+fn seen(state: &KernelState) -> Observed {
+    Observed {
+        state: state.clone(),
+        ..Observed::default()
     }
 }
 
@@ -236,16 +258,15 @@ proptest! {
         script in prop::collection::vec(fault(), 0..200),
     ) {
         let mut kernel = Watched::holding(&from, script);
-        let pools = pools();
-        let outcome = converge(&mut kernel, &goal(&to, &pools));
+        let outcome = converge(&mut kernel, &goal(&to));
         prop_assert_eq!(&kernel.broken, &Vec::<String>::new());
-        prop_assert_eq!(outcome.is_ok(), kernel.kernel.held().state == to);
+        prop_assert_eq!(outcome.is_ok(), kernel.held() == to);
 
         // Whatever became of it, there is a way back that conserves as well.
         kernel.script.clear();
-        converge(&mut kernel, &goal(&from, &pools)).unwrap();
+        converge(&mut kernel, &goal(&from)).unwrap();
         prop_assert_eq!(&kernel.broken, &Vec::<String>::new());
-        prop_assert_eq!(&kernel.kernel.held().state, &from);
+        prop_assert_eq!(kernel.held(), from);
     }
 
     /// A crash after any op is safe: the next start, which plans from what is there, ends where a clean
@@ -253,32 +274,29 @@ proptest! {
     #[test]
     fn a_crash_after_any_op_is_safe(from in state(), to in state(), after in 0_usize..120) {
         let mut kernel = Watched::holding(&from, Vec::new());
-        let pools = pools();
-        let plan = diff(&from, &goal(&to, &pools));
+        let plan = diff(&seen(&from), &goal(&to));
         let ops: Vec<Op> = plan.ops().take(after).cloned().collect();
         kernel.apply(&ops);
-        converge(&mut kernel, &goal(&to, &pools)).unwrap();
+        converge(&mut kernel, &goal(&to)).unwrap();
         prop_assert_eq!(&kernel.broken, &Vec::<String>::new());
-        prop_assert_eq!(&kernel.kernel.held().state, &to);
+        prop_assert_eq!(kernel.held(), to);
     }
 
     /// Nothing to do means nothing written.
     #[test]
     fn a_plan_after_it_was_applied_is_empty(from in state(), to in state()) {
         let mut kernel = Watched::holding(&from, Vec::new());
-        let pools = pools();
-        converge(&mut kernel, &goal(&to, &pools)).unwrap();
+        converge(&mut kernel, &goal(&to)).unwrap();
         let writes = kernel.kernel.writes();
-        prop_assert!(diff(&kernel.kernel.held().state, &goal(&to, &pools)).is_empty());
-        converge(&mut kernel, &goal(&to, &pools)).unwrap();
+        prop_assert!(diff(&seen(&kernel.held()), &goal(&to)).is_empty());
+        converge(&mut kernel, &goal(&to)).unwrap();
         prop_assert_eq!(kernel.kernel.writes(), writes);
     }
 
     /// No packet pays for a change of rate: a class that stays is changed in place, with its queue.
     #[test]
     fn a_class_that_stays_is_never_deleted(from in state(), to in state()) {
-        let pools = pools();
-        let plan = diff(&from, &goal(&to, &pools));
+        let plan = diff(&seen(&from), &goal(&to));
         for op in plan.ops() {
             if let Op::DeleteClass { device, id, class } = op {
                 let kept = to.trees.get(device).and_then(|tree| tree.classes.get(&id.minor));
@@ -293,8 +311,7 @@ proptest! {
     /// Shrinks and grows never share a stage.
     #[test]
     fn a_stage_gives_or_takes_and_never_both(from in state(), to in state()) {
-        let pools = pools();
-        for stage in diff(&from, &goal(&to, &pools)).stages {
+        for stage in diff(&seen(&from), &goal(&to)).stages {
             let grows: BTreeSet<bool> = stage
                 .ops
                 .iter()
@@ -312,8 +329,7 @@ proptest! {
     /// Where a shrink fails, its pool grows nowhere.
     #[test]
     fn a_failed_shrink_withholds_the_pools_grows(from in state(), to in state(), which in 0_usize..20) {
-        let pools = pools();
-        let plan = diff(&from, &goal(&to, &pools));
+        let plan = diff(&seen(&from), &goal(&to));
         let shrinks: Vec<usize> = plan
             .ops()
             .enumerate()
@@ -327,7 +343,7 @@ proptest! {
         let before: BTreeMap<_, _> = from.trees.clone();
         let execution = execute(&mut kernel, &plan);
         prop_assert_eq!(execution.failed.len(), 1);
-        for (device, tree) in &kernel.kernel.held().state.trees {
+        for (device, tree) in &kernel.held().trees {
             for (minor, class) in &tree.classes {
                 let had = before.get(device).and_then(|tree| tree.classes.get(minor));
                 prop_assert!(had.is_some_and(|had| class.rate <= had.rate), "{device} {minor:?} grew");
@@ -359,13 +375,10 @@ fn a_device_that_vanishes_is_an_error_that_names_it() {
         .devices
         .remove(&device("mpls0"))
         .unwrap();
-    let pools = pools();
-    let error = converge(&mut kernel, &goal(&to, &pools))
-        .unwrap_err()
-        .to_string();
+    let error = converge(&mut kernel, &goal(&to)).unwrap_err().to_string();
     assert!(error.contains("mpls0"), "{error}");
     assert_eq!(
-        kernel.kernel.held().state.trees[&device("wan0")],
+        kernel.held().trees[&device("wan0")],
         from.trees[&device("wan0")]
     );
     kernel
@@ -373,7 +386,7 @@ fn a_device_that_vanishes_is_an_error_that_names_it() {
         .held_mut()
         .devices
         .insert(device("mpls0"), gone);
-    converge(&mut kernel, &goal(&to, &pools)).unwrap();
-    assert_eq!(kernel.kernel.held().state, to);
+    converge(&mut kernel, &goal(&to)).unwrap();
+    assert_eq!(kernel.held(), to);
     assert_eq!(kernel.broken, Vec::<String>::new());
 }

@@ -14,7 +14,9 @@ use wanshift::kernel::{Host, Kernel, OpError};
 use wanshift::model::circuit::{LinkLayer, Overhead};
 use wanshift::model::class::Priority;
 use wanshift::model::names::DeviceName;
-use wanshift::model::state::{ClassId, Leaf, Major, Minor, Role, TcClass, Ticks};
+use wanshift::model::state::{
+    ClassId, ForeignRoot, Leaf, Major, Minor, Role, Root, TcClass, Ticks,
+};
 use wanshift::plan::op::Op;
 use wanshift::units::Rate;
 
@@ -104,7 +106,12 @@ fn any_leaf() -> impl Strategy<Value = Leaf> {
 fn any_op() -> impl Strategy<Value = Op> {
     let major = Major::new(Major::FIRST).unwrap();
     prop_oneof![
-        1 => Just(Op::AddRoot { device: device(), major, default: Minor::CONTROL }),
+        1 => prop::bool::ANY.prop_map(move |adopt| Op::AddRoot {
+            device: device(),
+            major,
+            default: Minor::CONTROL,
+            over: adopt.then(|| ForeignRoot { kind: "pfifo".to_owned(), major: 1 }),
+        }),
         1 => Just(Op::DeleteRoot { device: device(), major, default: Minor::CONTROL }),
         12 => any_id_and_class()
             .prop_map(|(id, class)| Op::AddClass { device: device(), id, class }),
@@ -148,6 +155,21 @@ fn informed(op: Op, fake: &FakeKernel) -> Op {
                 to,
             }
         }
+        Op::AddRoot {
+            device,
+            major,
+            default,
+            over,
+        } => {
+            let root = &fake.held().devices[&device].root;
+            let over = over.filter(|_| matches!(root, Root::Foreign(_)));
+            Op::AddRoot {
+                device,
+                major,
+                default,
+                over,
+            }
+        }
         op => op,
     }
 }
@@ -169,7 +191,7 @@ fn the_kernel_in_memory_answers_as_the_machines_does() {
             ..Config::default()
         });
         let host = std::cell::RefCell::new(host);
-        let rooted = prop_oneof![9 => Just(false), 1 => Just(true)];
+        let rooted = prop_oneof![9 => Just(false), 2 => Just(true)];
         let ops = (rooted, proptest::collection::vec(any_op(), 1..40));
         let outcome = runner.run(&ops, |(foreign, ops)| {
             let mut host = host.borrow_mut();

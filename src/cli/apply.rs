@@ -35,7 +35,11 @@ enum Target<'a> {
     Enter(&'a PhaseName),
 }
 
-pub fn apply(global: &Global, kernel: OpenKernel<'_>, output: &mut Output<'_>) -> Result<u8, Failure> {
+pub fn apply(
+    global: &Global,
+    kernel: OpenKernel<'_>,
+    output: &mut Output<'_>,
+) -> Result<u8, Failure> {
     change(global, &Target::Present, kernel, output)
 }
 
@@ -55,14 +59,14 @@ fn change(
     output: &mut Output<'_>,
 ) -> Result<u8, Failure> {
     let policy = session::policy(global, output)?;
-    session::enforceable(&policy)?;
+    let state = session::state_directory(global, Some(&policy));
     let what = match target {
         Target::Present => "apply".to_owned(),
         Target::Enter(phase) => format!("phase {phase}"),
     };
     let order = session::order(what)?;
-    let _lock = Lock::take(&global.state, &session::holder(&order))?;
-    let mut store = Store::open(&global.state)?;
+    let _lock = Lock::take(&state, &session::holder(&order))?;
+    let mut store = Store::open(&state)?;
     let mut kernel = open()?;
     let interrupted = interrupts()?;
 
@@ -70,20 +74,34 @@ fn change(
     let held = kernel.observe()?.state;
     let phase_now = store.phase()?;
     let phase = match target {
-        Target::Present => session::present_phase(&policy, Some(&store), &held, &global.state)?,
+        Target::Present => session::present_phase(&policy, Some(&store), &held, &state)?,
         Target::Enter(phase) => (*phase).clone(),
     };
-    let prospect = prospect(kernel.as_mut(), store.ids()?, &policy, &phase, SystemClock.now())?;
+    let prospect = prospect(
+        kernel.as_mut(),
+        store.ids()?,
+        &policy,
+        &phase,
+        SystemClock.now(),
+    )?;
     session::say_what_is_not_held(&policy, &phase, output);
     let plan = describe(&prospect, phase_now);
     let told = text(&plan);
 
     let mut watcher = watcher(&interrupted, output);
-    let mut executor = Executor { kernel: kernel.as_mut(), store: &mut store, clock: &SystemClock };
+    let mut executor = Executor {
+        kernel: kernel.as_mut(),
+        store: &mut store,
+        clock: &SystemClock,
+    };
     let outcome = executor.carry_out(&order, prospect, &mut watcher);
     drop(watcher);
     let writes = outcome?;
-    let text = if writes == 0 { told } else { format!("{told}\nDone: {writes} writes, phase {phase} holds.\n") };
+    let text = if writes == 0 {
+        told
+    } else {
+        format!("{told}\nDone: {writes} writes, phase {phase} holds.\n")
+    };
     output.result(&Applied { writes, plan }, &text)?;
     Ok(0)
 }
@@ -96,9 +114,16 @@ fn finish_what_was_cut_off(
     output: &mut Output<'_>,
 ) -> Result<(), Failure> {
     if let Some(record) = store.unfinished()? {
-        output.say(&format!("finishing `{}` of {}, which was cut off", record.change.what, record.change.opened));
+        output.say(&format!(
+            "finishing `{}` of {}, which was cut off",
+            record.change.what, record.change.opened
+        ));
         let mut watcher = watcher(interrupted, output);
-        let mut executor = Executor { kernel, store, clock: &SystemClock };
+        let mut executor = Executor {
+            kernel,
+            store,
+            clock: &SystemClock,
+        };
         executor.recover(policy, &mut watcher)?;
     }
     Ok(())
@@ -129,13 +154,21 @@ fn watcher<'a>(
             output.progress(&shares(&progress), milestone);
         }
         told = percent;
-        if interrupted.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if interrupted.load(Ordering::Relaxed) {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     }
 }
 
 /// The circuits' shares at this moment, for a line of progress.
 fn shares(progress: &Progress<'_>) -> String {
-    let circuits = progress.desired.nodes.iter().filter(|(key, _)| key.place == Place::Circuit);
+    let circuits = progress
+        .desired
+        .nodes
+        .iter()
+        .filter(|(key, _)| key.place == Place::Circuit);
     let shares: Vec<String> = circuits
         .map(|(key, holding)| {
             let mbit = holding.guarantee.get(Direction::Up).bits() / 100_000;

@@ -15,8 +15,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-pub use output::Output;
 use output::Format;
+pub use output::Output;
 
 use crate::kernel::{Kernel, KernelError};
 use crate::model::names::PhaseName;
@@ -35,11 +35,17 @@ pub struct Cli {
 #[derive(Debug, Args)]
 struct Global {
     /// Directory with host.toml and policy.d/
-    #[arg(long, global = true, value_name = "DIR", env = "WANSHIFT_CONFIG", default_value = "/etc/wanshift")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "WANSHIFT_CONFIG",
+        default_value = "/etc/wanshift"
+    )]
     config: PathBuf,
-    /// Directory for what must outlive a restart
-    #[arg(long, global = true, value_name = "DIR", env = "WANSHIFT_STATE", default_value = "/var/lib/wanshift")]
-    state: PathBuf,
+    /// Directory for what must outlive a restart [default: /var/lib/wanshift, or what host.toml says]
+    #[arg(long, global = true, value_name = "DIR", env = "WANSHIFT_STATE")]
+    state: Option<PathBuf>,
     /// Print results as JSON
     #[arg(long, global = true)]
     json: bool,

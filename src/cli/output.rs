@@ -5,6 +5,11 @@ use std::io::{ErrorKind, IsTerminal, Write};
 
 use serde::Serialize;
 
+use crate::policy::Style;
+
+/// How wide people's text is drawn.
+const WIDTH: usize = 100;
+
 /// The form of results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -39,14 +44,35 @@ struct Versioned<'a, T> {
     result: &'a T,
 }
 
-/// Why a verb failed: what was attempted and why not, with causes.
-pub type Failure = Box<dyn Error>;
+/// Why a verb failed.
+#[derive(Debug)]
+pub enum Failure {
+    /// It was told already.
+    Told,
+    /// What was attempted and why not, with causes.
+    Error(Box<dyn Error>),
+}
+
+impl<E: Into<Box<dyn Error>>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Error(error.into())
+    }
+}
 
 impl<'a> Output<'a> {
     /// Results to `out`, talk to `err`.
     pub fn new(out: &'a mut dyn Write, err: &'a mut dyn Write) -> Self {
-        let screen = if std::io::stderr().is_terminal() { Screen::Terminal } else { Screen::Lines };
-        Self { out, err, format: Format::Text, screen }
+        let screen = if std::io::stderr().is_terminal() {
+            Screen::Terminal
+        } else {
+            Screen::Lines
+        };
+        Self {
+            out,
+            err,
+            format: Format::Text,
+            screen,
+        }
     }
 
     pub(super) const fn set_format(&mut self, format: Format) {
@@ -62,17 +88,31 @@ impl<'a> Output<'a> {
         match self.format {
             Format::Text => self.print(text),
             Format::Json => {
-                let json = serde_json::to_string_pretty(&Versioned { schema_version: 1, result })?;
+                let json = serde_json::to_string_pretty(&Versioned {
+                    schema_version: 1,
+                    result,
+                })?;
                 self.print(&format!("{json}\n"))
             }
         }
     }
 
     fn print(&mut self, text: &str) -> Result<(), Failure> {
-        match self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush()) {
+        match self
+            .out
+            .write_all(text.as_bytes())
+            .and_then(|()| self.out.flush())
+        {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
             outcome => Ok(outcome?),
         }
+    }
+
+    /// How people's text is drawn, and how wide.
+    pub(super) fn style(&self) -> (Style, usize) {
+        let plain = self.screen == Screen::Lines
+            || std::env::var_os("NO_COLOR").is_some_and(|set| !set.is_empty());
+        (if plain { Style::Plain } else { Style::Colour }, WIDTH)
     }
 
     /// Talk: a line to stderr. There is nobody to tell where that fails.
@@ -93,6 +133,9 @@ impl<'a> Output<'a> {
     }
 
     pub(super) fn failure(&mut self, failure: &Failure) -> u8 {
+        let Failure::Error(failure) = failure else {
+            return 1;
+        };
         let mut text = format!("error: {failure}");
         let mut cause = failure.source();
         while let Some(next) = cause {

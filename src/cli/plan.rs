@@ -6,10 +6,9 @@ use serde::Serialize;
 use super::output::{Failure, Output};
 use super::{Global, OpenKernel, session};
 use crate::clock::{Clock, SystemClock};
-use crate::executor::change::{Prospect, pools, prospect};
+use crate::executor::change::{Prospect, prospect};
 use crate::model::names::PhaseName;
-use crate::model::state::KernelState;
-use crate::plan::{Goal, PlanReport, diff, report};
+use crate::plan::{Bounds, Goal, PlanReport, diff, report};
 use crate::store::Store;
 
 #[derive(Debug, Args)]
@@ -43,8 +42,8 @@ pub fn plan(
     output: &mut Output<'_>,
 ) -> Result<u8, Failure> {
     let policy = session::policy(global, output)?;
-    session::enforceable(&policy)?;
-    let store = Store::read(&global.state)?;
+    let state = session::state_directory(global, Some(&policy));
+    let store = Store::read(&state)?;
     if let Some(record) = store.as_ref().map(Store::unfinished).transpose()?.flatten() {
         output.say(&format!(
             "note: `{}` of {} was cut off; the next apply finishes it first",
@@ -52,26 +51,37 @@ pub fn plan(
         ));
     }
     let mut kernel = kernel()?;
-    let ids = store.as_ref().map(Store::ids).transpose()?.unwrap_or_default();
+    let ids = store
+        .as_ref()
+        .map(Store::ids)
+        .transpose()?
+        .unwrap_or_default();
     let held = kernel.observe()?.state;
     let phase_now = store.as_ref().map(Store::phase).transpose()?.flatten();
     let phase = match &args.phase {
         Some(phase) => phase.clone(),
-        None => session::present_phase(&policy, store.as_ref(), &held, &global.state)?,
+        None => session::present_phase(&policy, store.as_ref(), &held, &state)?,
     };
     let prospect = prospect(kernel.as_mut(), ids, &policy, &phase, SystemClock.now())?;
     session::say_what_is_not_held(&policy, &phase, output);
     let result = describe(&prospect, phase_now);
     output.result(&result, &text(&result))?;
-    Ok(if args.detailed_exitcode && result.report.ops > 0 { 2 } else { 0 })
+    Ok(if args.detailed_exitcode && result.report.ops > 0 {
+        2
+    } else {
+        0
+    })
 }
 
 /// What `prospect` comes to.
 pub fn describe(prospect: &Prospect, phase_now: Option<PhaseName>) -> PlanResult {
-    let held: &KernelState = &prospect.survey.observed.state;
-    let pools = pools(prospect.engine.policy());
-    let goal = Goal { state: &prospect.goal.state, names: &prospect.goal.names, pools: &pools };
-    let plan = diff(held, &goal);
+    let bounds = Bounds::of(prospect.engine.policy());
+    let goal = Goal {
+        state: &prospect.goal.state,
+        names: &prospect.goal.names,
+        bounds: &bounds,
+    };
+    let plan = diff(&prospect.survey.observed, &goal);
     PlanResult {
         phase_now,
         phase_then: prospect.engine.phase().clone(),

@@ -1,6 +1,6 @@
 //! What the verbs that look at the kernel have in common.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nix::unistd::{Uid, User};
@@ -9,27 +9,61 @@ use super::Global;
 use super::output::{Failure, Output};
 use crate::check::unsupported;
 use crate::executor::change::Order;
-use crate::load::{self, Trust};
+use crate::load::{Choice, Trust, load};
 use crate::model::names::PhaseName;
 use crate::model::state::KernelState;
-use crate::policy::{Policy, Style};
+use crate::policy::{Faults, Policy, Source, read, report};
 use crate::store::Store;
 
-/// Reads the policy that is to be applied: from files that only their owner may write.
+/// Where what must outlive a restart is kept, where nobody says otherwise.
+const STATE: &str = "/var/lib/wanshift";
+
+/// Reads the policy that is to be applied: from files that nobody else may write. What is wrong with it
+/// is told at once, all of it.
 pub fn policy(global: &Global, output: &mut Output<'_>) -> Result<Arc<Policy>, Failure> {
-    let loaded = load::directory(&global.config, Trust::Apply);
-    let policy = loaded.map_err(|faults| faults_text(&faults))?;
-    Ok(Arc::new(policy))
+    let loaded = match load(&Choice::Directory(global.config.clone()), Trust::Apply) {
+        Ok(loaded) => loaded,
+        Err(faults) => {
+            tell(&faults, &[], output);
+            return Err(Failure::Told);
+        }
+    };
+    match read(&loaded.sources) {
+        Ok(policy) => enforceable(policy),
+        Err(faults) => {
+            tell(&faults, &loaded.sources, output);
+            Err(Failure::Told)
+        }
+    }
+}
+
+/// Tells what is wrong with policy files.
+pub fn tell(faults: &Faults, sources: &[Source], output: &mut Output<'_>) {
+    let (style, width) = output.style();
+    output.say(report(faults, sources, style, width).trim_end());
 }
 
 /// Refuses a policy that asks for what this version cannot hold the line to.
-pub fn enforceable(policy: &Policy) -> Result<(), Failure> {
-    let refused = unsupported(policy);
+fn enforceable(policy: Policy) -> Result<Arc<Policy>, Failure> {
+    let refused = unsupported(&policy);
     if refused.is_empty() {
-        return Ok(());
+        return Ok(Arc::new(policy));
     }
     let lines: Vec<String> = refused.iter().map(|note| format!("\n  {note}")).collect();
-    Err(format!("this version cannot enforce all that the policy says:{}", lines.concat()).into())
+    Err(format!(
+        "this version cannot enforce all that the policy says:{}",
+        lines.concat()
+    )
+    .into())
+}
+
+/// The state directory: the flag's, else the policy's, else the usual one.
+pub fn state_directory(global: &Global, policy: Option<&Policy>) -> PathBuf {
+    let told = global
+        .state
+        .as_ref()
+        .or(policy.and_then(|policy| policy.daemon().state.as_ref()));
+    told.map_or_else(|| PathBuf::from(STATE), Clone::clone)
 }
 
 /// The phase that holds: what the store says, else the policy's first.
@@ -63,22 +97,36 @@ pub fn present_phase(
 /// Who orders what.
 pub fn order(what: String) -> Result<Order, Failure> {
     let uid = Uid::current();
-    let name = User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name);
+    let name = User::from_uid(uid)
+        .ok()
+        .flatten()
+        .map_or_else(|| uid.to_string(), |user| user.name);
     let actor = match std::env::var("SUDO_USER") {
         Ok(user) if !user.is_empty() => format!("{name} (sudo: {user})"),
         _ => name,
     };
-    Ok(Order { actor, what, boot: crate::clock::boot_id()? })
+    Ok(Order {
+        actor,
+        what,
+        boot: crate::clock::boot_id()?,
+    })
 }
 
 /// How the holder of the lock is named to others.
 pub fn holder(order: &Order) -> String {
-    format!("`wanshift {}` by {}, process {}", order.what, order.actor, std::process::id())
+    format!(
+        "`wanshift {}` by {}, process {}",
+        order.what,
+        order.actor,
+        std::process::id()
+    )
 }
 
 /// Says which of a phase's promises this version does not keep.
 pub fn say_what_is_not_held(policy: &Policy, phase: &PhaseName, output: &mut Output<'_>) {
-    let Some(phase) = policy.phases().get(phase) else { return };
+    let Some(phase) = policy.phases().get(phase) else {
+        return;
+    };
     for block in &phase.blocks {
         output.say(&format!(
             "note: block `{block}` of phase `{}` is not held yet by this version: its traffic passes",

@@ -6,6 +6,8 @@ use super::output::{Failure, Output};
 use super::{Global, OpenKernel, session};
 use crate::clock::SystemClock;
 use crate::executor::change::{Executor, take_out};
+use crate::load::{Choice, Trust, load};
+use crate::policy::read;
 use crate::store::{Lock, Store};
 
 /// What `teardown` prints as JSON.
@@ -15,19 +17,32 @@ struct TornDown {
     writes: usize,
 }
 
-pub fn teardown(global: &Global, open: OpenKernel<'_>, output: &mut Output<'_>) -> Result<u8, Failure> {
+pub fn teardown(
+    global: &Global,
+    open: OpenKernel<'_>,
+    output: &mut Output<'_>,
+) -> Result<u8, Failure> {
+    let policy = load(&Choice::Directory(global.config.clone()), Trust::Apply)
+        .and_then(|loaded| read(&loaded.sources))
+        .ok();
+    let state = session::state_directory(global, policy.as_ref());
     let order = session::order("teardown".to_owned())?;
-    let _lock = Lock::take(&global.state, &session::holder(&order))?;
+    let _lock = Lock::take(&state, &session::holder(&order))?;
     let mut kernel = open()?;
     // What is ours is known from the kernel alone: a store that cannot be used does not keep it there.
-    let writes = match Store::open(&global.state) {
+    let writes = match Store::open(&state) {
         Ok(mut store) => {
-            let mut executor =
-                Executor { kernel: kernel.as_mut(), store: &mut store, clock: &SystemClock };
+            let mut executor = Executor {
+                kernel: kernel.as_mut(),
+                store: &mut store,
+                clock: &SystemClock,
+            };
             executor.tear_down(&order)?
         }
         Err(error) => {
-            output.say(&format!("note: {error}; going on without it, there will be no record of this"));
+            output.say(&format!(
+                "note: {error}; going on without it, there will be no record of this"
+            ));
             take_out(kernel.as_mut())?
         }
     };

@@ -13,10 +13,10 @@ use crate::lower::{Facts, LowerError, Lowered, Names, lower};
 use crate::model::desired::{Desired, Holding};
 use crate::model::filter::Table;
 use crate::model::ids::Ids;
-use crate::model::names::{DeviceName, PhaseName};
+use crate::model::names::PhaseName;
 use crate::model::node::{NodeKey, Place};
 use crate::model::state::{KernelState, LeafKind, Observed};
-use crate::plan::Goal;
+use crate::plan::{Bounds, Goal};
 use crate::policy::Policy;
 use crate::store::{NewRecord, Record, RecordState, Store, StoreError};
 use crate::units::{Fraction, Moment, PerDirection};
@@ -187,22 +187,6 @@ pub fn held(observed: &KernelState, names: &Names, goal: &Desired) -> BTreeMap<N
     held
 }
 
-/// The sets of devices whose circuits share a pool.
-#[must_use]
-pub fn pools(policy: &Policy) -> Vec<BTreeSet<DeviceName>> {
-    let device = |circuit| {
-        policy
-            .circuits()
-            .get(circuit)
-            .map(|circuit| circuit.device.clone())
-    };
-    policy
-        .pools()
-        .values()
-        .map(|pool| pool.circuits.iter().filter_map(device).collect())
-        .collect()
-}
-
 /// What entering `phase` would come to, and from where.
 #[derive(Debug, Clone)]
 pub struct Prospect {
@@ -276,7 +260,7 @@ impl Executor<'_> {
             &record,
             outcome,
             &prospect.goal.names,
-            &pools(prospect.engine.policy()),
+            &Bounds::of(prospect.engine.policy()),
         )
     }
 
@@ -306,7 +290,7 @@ impl Executor<'_> {
             change,
         };
         let outcome = take_out(self.kernel).map_err(Stop::Shortfall);
-        self.settle(&record, outcome, &Names::default(), &[])
+        self.settle(&record, outcome, &Names::default(), &Bounds::default())
     }
 
     /// Finishes the change that was cut off, where there is one: forward where it was on its way, back
@@ -327,11 +311,11 @@ impl Executor<'_> {
             what = record.change.what,
             "finishing a change that was cut off"
         );
-        let pools = pools(policy);
+        let bounds = Bounds::of(policy);
         let ids = self.store.ids()?;
         let names = Names::new(policy, &ids);
         if record.state != RecordState::Applying {
-            self.take_back(&record, &names, &pools, "it was being taken back")?;
+            self.take_back(&record, &names, &bounds, "it was being taken back")?;
             return Ok(Some(record));
         }
         let now = self.clock.now();
@@ -348,14 +332,14 @@ impl Executor<'_> {
                 let goal = Goal {
                     state: &record.change.goal,
                     names: &names,
-                    pools: &pools,
+                    bounds: &bounds,
                 };
                 converge(self.kernel, &goal)
                     .map(|reached| reached.writes)
                     .map_err(Stop::Shortfall)
             }
         };
-        self.settle(&record, outcome, &names, &pools)?;
+        self.settle(&record, outcome, &names, &bounds)?;
         Ok(Some(record))
     }
 
@@ -369,7 +353,7 @@ impl Executor<'_> {
             survey,
             goal: last,
         } = prospect;
-        let pools = pools(engine.policy());
+        let bounds = Bounds::of(engine.policy());
         let began = self.clock.now();
         let length = engine
             .policy()
@@ -389,7 +373,7 @@ impl Executor<'_> {
             let goal = Goal {
                 state: &lowered.state,
                 names: &lowered.names,
-                pools: &pools,
+                bounds: &bounds,
             };
             writes += converge(self.kernel, &goal)
                 .map_err(Stop::Shortfall)?
@@ -419,7 +403,7 @@ impl Executor<'_> {
         record: &Record,
         outcome: Result<usize, Stop>,
         names: &Names,
-        pools: &[BTreeSet<DeviceName>],
+        bounds: &Bounds,
     ) -> Result<usize, ChangeError> {
         let stop = match outcome {
             Ok(writes) => {
@@ -429,7 +413,7 @@ impl Executor<'_> {
             }
             Err(stop) => stop,
         };
-        self.take_back(record, names, pools, &stop.to_string())?;
+        self.take_back(record, names, bounds, &stop.to_string())?;
         Err(match stop {
             Stop::Shortfall(shortfall) => ChangeError::Undone(shortfall),
             Stop::Lower(errors) => ChangeError::Lower(errors),
@@ -441,14 +425,14 @@ impl Executor<'_> {
         &mut self,
         record: &Record,
         names: &Names,
-        pools: &[BTreeSet<DeviceName>],
+        bounds: &Bounds,
         why: &str,
     ) -> Result<(), ChangeError> {
         self.store.turn_back(record.id, RecordState::Undoing, why)?;
         let goal = Goal {
             state: &record.change.way_back,
             names,
-            pools,
+            bounds,
         };
         match converge(self.kernel, &goal) {
             Ok(_) => Ok(self
@@ -474,7 +458,7 @@ pub fn take_out(kernel: &mut dyn Kernel) -> Result<usize, Shortfall> {
     let goal = Goal {
         state: &KernelState::default(),
         names: &Names::default(),
-        pools: &[],
+        bounds: &Bounds::default(),
     };
     converge(kernel, &goal).map(|reached| reached.writes)
 }

@@ -13,7 +13,6 @@ use thiserror::Error;
 
 use crate::kernel::{Kernel, KernelError, OpError};
 use crate::model::names::DeviceName;
-use crate::model::state::KernelState;
 use crate::plan::op::Op;
 use crate::plan::{Goal, Plan, Step, diff};
 
@@ -49,13 +48,25 @@ pub enum Shortfall {
     #[error("cannot tell what the kernel holds")]
     Observe(#[from] KernelError),
     /// It was read, and is not what it should be.
-    #[error("the kernel does not hold what it should: {left} writes are left{}", failed.iter().map(|failed| format!("\n  {failed}")).collect::<String>())]
+    #[error(
+        "the kernel does not hold what it should: {left} writes are left{}",
+        told(failed)
+    )]
     Left {
         /// How many writes would still be needed.
         left: usize,
         /// What failed at the last try.
         failed: Vec<FailedOp>,
     },
+}
+
+/// The first failure on each device, and of the rules: what failed after it mostly failed because of it.
+fn told(failed: &[FailedOp]) -> String {
+    let mut seen = BTreeSet::new();
+    let first = failed
+        .iter()
+        .filter(|failed| seen.insert(failed.op.device()));
+    first.map(|failed| format!("\n  {failed}")).collect()
 }
 
 /// How a goal was reached.
@@ -166,8 +177,7 @@ pub fn converge(kernel: &mut dyn Kernel, goal: &Goal<'_>) -> Result<Reached, Sho
 }
 
 fn remaining(kernel: &mut dyn Kernel, goal: &Goal<'_>) -> Result<Plan, KernelError> {
-    let held: KernelState = kernel.observe()?.state;
-    Ok(diff(&held, goal))
+    Ok(diff(&kernel.observe()?, goal))
 }
 
 fn describe(op: &Op) -> String {

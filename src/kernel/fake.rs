@@ -71,10 +71,12 @@ impl FakeKernel {
                 device,
                 major,
                 default,
+                over,
             } => {
-                let root = self.observed.devices.get(device).map(|found| &found.root);
-                if !matches!(root, Some(Root::Default { .. })) {
-                    return Err(refused(17, "File exists"));
+                match self.observed.devices.get(device).map(|found| &found.root) {
+                    Some(Root::Default { .. }) => {}
+                    Some(Root::Foreign(_)) if over.is_some() => {}
+                    _ => return Err(refused(17, "File exists")),
                 }
                 let tree = Tree {
                     major: *major,

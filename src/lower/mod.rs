@@ -1,6 +1,8 @@
 //! From a decision to the very type that observation returns, so that a diff compares like with like.
 
-mod classify;
+pub mod classify;
+mod control;
+mod criteria;
 pub mod figures;
 mod names;
 
@@ -9,6 +11,7 @@ use std::collections::BTreeSet;
 
 use thiserror::Error;
 
+use classify::ClassifyError;
 pub use names::Names;
 
 use crate::model::circuit::{Circuit, LeafChoice, TakeOver};
@@ -16,7 +19,9 @@ use crate::model::desired::{Desired, Holding};
 use crate::model::ids::{Ids, IdsError};
 use crate::model::names::{CircuitName, DeviceName};
 use crate::model::node::{NodeKey, Place};
-use crate::model::state::{Device, KernelState, LeafKind, Minor, Role, Root, TcClass, Tree};
+use crate::model::state::{
+    Device, ForeignRoot, KernelState, LeafKind, Minor, Role, Root, TcClass, Tree,
+};
 use crate::policy::Policy;
 
 /// What the kernel can do and what stands around us: all that lowering takes from observation.
@@ -41,7 +46,7 @@ pub enum LowerError {
     },
     /// Somebody else's root qdisc is on a circuit's device.
     #[error(
-        "circuit `{circuit}`: device `{device}` has a root qdisc that is not ours, {kind} {major:x}:; \
+        "circuit `{circuit}`: device `{device}` has a root qdisc that is not ours, {root}; \
          remove it (tc qdisc del dev {device} root), or write adopt = true to have it replaced, for good"
     )]
     ForeignRoot {
@@ -49,10 +54,8 @@ pub enum LowerError {
         circuit: CircuitName,
         /// Its device.
         device: DeviceName,
-        /// The qdisc's kind.
-        kind: String,
-        /// The qdisc's handle.
-        major: u16,
+        /// The qdisc.
+        root: ForeignRoot,
     },
     /// A leaf that this kernel does not have.
     #[error("{place}: this kernel has no {}; it has {}", kind.name(), have.join(", "))]
@@ -67,6 +70,9 @@ pub enum LowerError {
     /// No number is left.
     #[error(transparent)]
     Ids(#[from] IdsError),
+    /// Traffic that cannot be told apart.
+    #[error(transparent)]
+    Classify(#[from] ClassifyError),
 }
 
 /// What the kernel should hold, and what its numbers mean.
@@ -96,9 +102,10 @@ pub fn lower(
         .map_err(|error| vec![error.into()])?;
 
     let mut errors = Vec::new();
+    let table = classify::table(policy, ids).map_err(|error| vec![error.into()])?;
     let mut state = KernelState {
         trees: BTreeMap::new(),
-        table: Some(classify::table(policy, ids)),
+        table: Some(table),
     };
     for circuit in policy.circuits().values() {
         match tree(circuit, desired, facts, ids) {
@@ -132,12 +139,11 @@ fn tree(
         }]);
     };
     let mut errors = Vec::new();
-    if let (Root::Foreign { kind, major }, TakeOver::Refuse) = (&device.root, circuit.takeover) {
+    if let (Root::Foreign(root), TakeOver::Refuse) = (&device.root, circuit.takeover) {
         errors.push(LowerError::ForeignRoot {
             circuit: circuit.name.clone(),
             device: circuit.device.clone(),
-            kind: kind.clone(),
-            major: *major,
+            root: root.clone(),
         });
     }
     let Some(major) = ids.major(&circuit.device) else {

@@ -22,23 +22,23 @@ pub struct NodeKey {
     pub place: Place,
 }
 
-/// A place on a circuit.
+/// A place on a circuit, in the order in which they are told.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Place {
     /// The circuit itself: all its traffic.
     Circuit,
     /// What keeps the line itself alive.
     Control,
-    /// The IP traffic that matches nothing.
-    Rest,
     /// A class.
     Class(ClassName),
     /// A site.
     Site(SiteName),
-    /// The traffic of a site that matches none of its classes.
-    SiteRest(SiteName),
     /// A class inside a site.
     SiteClass(SiteName, ClassName),
+    /// The traffic of a site that matches none of its classes.
+    SiteRest(SiteName),
+    /// The IP traffic that matches nothing.
+    Rest,
 }
 
 impl NodeKey {

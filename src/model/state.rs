@@ -330,10 +330,20 @@ pub enum Root {
     /// An HTB of ours: it is in [`KernelState::trees`].
     Ours,
     /// Somebody else's.
-    Foreign {
-        /// Its kind.
-        kind: String,
-        /// Its handle's major.
-        major: u16,
-    },
+    Foreign(ForeignRoot),
+}
+
+/// A root qdisc that is neither ours nor what the kernel puts there by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForeignRoot {
+    /// Its kind.
+    pub kind: String,
+    /// Its handle's major.
+    pub major: u16,
+}
+
+impl fmt::Display for ForeignRoot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:x}:", self.kind, self.major)
+    }
 }

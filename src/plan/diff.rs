@@ -5,9 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::op::Op;
 use super::{Plan, Stage, Step};
 use crate::lower::{Names, is_essential};
+use crate::model::circuit::{Circuit, TakeOver};
 use crate::model::filter::Table;
 use crate::model::names::DeviceName;
-use crate::model::state::{ClassId, KernelState, Minor, Role, TcClass, Tree};
+use crate::model::state::{
+    ClassId, ForeignRoot, KernelState, Minor, Observed, Role, Root, TcClass, Tree,
+};
+use crate::policy::Policy;
 
 /// Where a plan is to lead.
 #[derive(Debug, Clone, Copy)]
@@ -16,13 +20,49 @@ pub struct Goal<'a> {
     pub state: &'a KernelState,
     /// What its numbers mean; those that mean nothing are treated as classes like others.
     pub names: &'a Names,
+    /// Which devices belong together, and which may be taken from somebody else.
+    pub bounds: &'a Bounds,
+}
+
+/// Which devices belong together, and which may be taken from somebody else.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Bounds {
     /// Sets of devices whose circuits share a pool.
-    pub pools: &'a [BTreeSet<DeviceName>],
+    pub pools: Vec<BTreeSet<DeviceName>>,
+    /// Devices whose foreign root qdisc may be replaced.
+    pub adopt: BTreeSet<DeviceName>,
+}
+
+impl Bounds {
+    /// As `policy` draws them.
+    #[must_use]
+    pub fn of(policy: &Policy) -> Self {
+        let device = |circuit| {
+            policy
+                .circuits()
+                .get(circuit)
+                .map(|circuit| circuit.device.clone())
+        };
+        let pools = policy.pools().values();
+        let adopted = |circuit: &&Circuit| circuit.takeover == TakeOver::Adopt;
+        Self {
+            pools: pools
+                .map(|pool| pool.circuits.iter().filter_map(device).collect())
+                .collect(),
+            adopt: policy
+                .circuits()
+                .values()
+                .filter(adopted)
+                .map(|circuit| circuit.device.clone())
+                .collect(),
+        }
+    }
 }
 
 /// The stages that lead from what the kernel holds to `goal`: none where it holds it already.
 #[must_use]
-pub fn diff(now: &KernelState, goal: &Goal<'_>) -> Plan {
+pub fn diff(observed: &Observed, goal: &Goal<'_>) -> Plan {
+    let now = &observed.state;
     let mut stages = Stages::default();
     let mut standing: BTreeSet<ClassId> = class_ids(now);
     let devices: BTreeSet<&DeviceName> = now.trees.keys().chain(goal.state.trees.keys()).collect();
@@ -37,7 +77,13 @@ pub fn diff(now: &KernelState, goal: &Goal<'_>) -> Plan {
                     stages.release(device, old);
                 }
                 if let Some(new) = new {
-                    stages.take_over(device, new, goal.names);
+                    let over = match observed.devices.get(device).map(|device| &device.root) {
+                        Some(Root::Foreign(root)) if goal.bounds.adopt.contains(device) => {
+                            Some(root.clone())
+                        }
+                        _ => None,
+                    };
+                    stages.take_over(device, new, goal.names, over);
                 }
             }
         }
@@ -68,7 +114,7 @@ pub fn diff(now: &KernelState, goal: &Goal<'_>) -> Plan {
 
     Plan {
         stages: stages.in_order(),
-        pools: goal.pools.to_vec(),
+        pools: goal.bounds.pools.clone(),
     }
 }
 
@@ -88,7 +134,7 @@ const fn id(tree: &Tree, minor: Minor) -> ClassId {
 }
 
 fn restricted(table: Option<&Table>, standing: &BTreeSet<ClassId>) -> Option<Table> {
-    table.map(|table| table.without(&|id| !standing.contains(&id)))
+    table.map(|table| table.without(|id| !standing.contains(&id)))
 }
 
 fn set_table(ops: &mut Vec<Op>, now: &mut Option<Table>, to: Option<Table>) {
@@ -136,11 +182,18 @@ impl Stages {
         });
     }
 
-    fn take_over(&mut self, device: &DeviceName, tree: &Tree, names: &Names) {
+    fn take_over(
+        &mut self,
+        device: &DeviceName,
+        tree: &Tree,
+        names: &Names,
+        over: Option<ForeignRoot>,
+    ) {
         self.take_over.push(Op::AddRoot {
             device: device.clone(),
             major: tree.major,
             default: tree.default,
+            over,
         });
         let mut order: Vec<(usize, bool, Minor)> = tree
             .classes

@@ -22,7 +22,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 pub use conserve::{Breach, breaches};
-pub use diff::{Goal, diff};
+pub use diff::{Bounds, Goal, diff};
 pub use text::{PlanReport, report};
 
 use crate::model::names::DeviceName;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::filter::Table;
 use crate::model::names::DeviceName;
-use crate::model::state::{ClassId, Leaf, Major, Minor, TcClass};
+use crate::model::state::{ClassId, ForeignRoot, Leaf, Major, Minor, TcClass};
 
 /// One write to the kernel.
 ///
@@ -21,6 +21,8 @@ pub enum Op {
         major: Major,
         /// The class that takes what is in none.
         default: Minor,
+        /// Somebody else's root qdisc that it replaces; none where only the kernel's own is there.
+        over: Option<ForeignRoot>,
     },
     /// Takes our HTB off a device, which gets the kernel's default again.
     DeleteRoot {

@@ -12,7 +12,7 @@ use super::op::Op;
 use crate::lower::Names;
 use crate::model::desired::{Reason, Reasons};
 use crate::model::names::DeviceName;
-use crate::model::state::{ClassId, Leaf, Role, TcClass};
+use crate::model::state::{ClassId, ForeignRoot, Leaf, Role, TcClass};
 use crate::units::Rate;
 
 /// What a plan changes, class by class.
@@ -102,13 +102,17 @@ pub fn report(plan: &Plan, names: &Names, reasons: &Reasons) -> PlanReport {
                     (_, Some(_), Some(_)) => RulesChange::Change,
                 };
             }
-            Op::AddRoot { device, .. } | Op::DeleteRoot { device, .. } => {
-                let action = if matches!(op, Op::AddRoot { .. }) {
-                    Action::Add
-                } else {
-                    Action::Remove
-                };
-                changes.insert((device.clone(), None), root_change(action, device));
+            Op::AddRoot { device, over, .. } => {
+                changes.insert(
+                    (device.clone(), None),
+                    root_change(Action::Add, device, over.as_ref()),
+                );
+            }
+            Op::DeleteRoot { device, .. } => {
+                changes.insert(
+                    (device.clone(), None),
+                    root_change(Action::Remove, device, None),
+                );
             }
             Op::AddClass { device, id, class } => {
                 merge(&mut changes, device, *id, None, Some(class), names, reasons);
@@ -154,19 +158,27 @@ pub fn report(plan: &Plan, names: &Names, reasons: &Reasons) -> PlanReport {
             }
         }
     }
+    let mut changes: Vec<((DeviceName, Option<ClassId>), Change)> = changes.into_iter().collect();
+    changes.sort_by_cached_key(|((device, id), _)| {
+        let place = id.and_then(|id| names.place(device, id.minor)).cloned();
+        (device.clone(), id.is_some(), place, *id)
+    });
     PlanReport {
-        changes: changes.into_values().collect(),
+        changes: changes.into_iter().map(|(_, change)| change).collect(),
         rules,
         stages: plan.stages.len(),
         ops: plan.ops().count(),
     }
 }
 
-fn root_change(action: Action, device: &DeviceName) -> Change {
+fn root_change(action: Action, device: &DeviceName, over: Option<&ForeignRoot>) -> Change {
+    let over = over.map_or_else(String::new, |root| {
+        format!(", in place of {root} for good: the way back is the kernel's default")
+    });
     Change {
         action,
         device: device.clone(),
-        place: format!("{device}: root qdisc htb"),
+        place: format!("{device}: root qdisc htb{over}"),
         class_id: None,
         was: None,
         will: None,
@@ -227,6 +239,14 @@ fn figures(class: &TcClass) -> Figures {
     }
 }
 
+/// The kind alone: limits follow the rates, and would only hide what matters.
+fn leaf_kind(figures: &Figures) -> Option<String> {
+    figures
+        .leaf
+        .as_ref()
+        .map(|leaf| leaf.split(' ').next().unwrap_or_default().to_owned())
+}
+
 fn leaf_text(leaf: Leaf) -> String {
     match leaf {
         Leaf::Pfifo { limit } => format!("pfifo {limit}p"),
@@ -244,7 +264,7 @@ impl fmt::Display for PlanReport {
         }
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
-        table.set_header(["", "place", "guarantee", "ceiling", "else", "why"]);
+        table.set_header(["", "place", "guarantee", "ceiling", "", "why"]);
         for change in &self.changes {
             table.add_row(row(change));
         }
@@ -309,7 +329,7 @@ fn row(change: &Change) -> [String; 6] {
     ]
 }
 
-/// What changes beside the rates; for a class that comes, its priority.
+/// What changes beside the rates; for a class that comes, its priority and queue.
 fn other(change: &Change) -> String {
     let (was, will) = (change.was.as_ref(), change.will.as_ref());
     let mut parts = Vec::new();
@@ -318,25 +338,10 @@ fn other(change: &Change) -> String {
         (None, Some(will)) if change.action == Action::Add => parts.push(format!("{name}{will}")),
         _ => {}
     };
-    let text = |number: Option<u32>| number.map(|number| number.to_string());
-    part(
-        "prio ",
-        text(was.and_then(|was| was.priority.map(u32::from))),
-        text(will.and_then(|will| will.priority.map(u32::from))),
-    );
-    part(
-        "",
-        was.and_then(|was| was.leaf.clone()),
-        will.and_then(|will| will.leaf.clone()),
-    );
-    if change.action == Action::Change {
-        part(
-            "quantum ",
-            text(was.and_then(|was| was.quantum)),
-            text(will.and_then(|will| will.quantum)),
-        );
-    }
-    if parts.is_empty() && was.is_none() && will.is_none() && change.class_id.is_some() {
+    let priority = |figures: &Figures| figures.priority.map(|priority| priority.to_string());
+    part("prio ", was.and_then(priority), will.and_then(priority));
+    part("", was.and_then(leaf_kind), will.and_then(leaf_kind));
+    if parts.is_empty() && change.class_id.is_some() && was == will {
         parts.push("queue".to_owned());
     }
     parts.join(", ")

@@ -3,13 +3,47 @@
 //! Reading is pure: the caller brings the files' texts ([`Source`]), and gets back a policy or every
 //! fault of it at once, each with its place in the text ([`Faults`]).
 
+//!
+//! The first source is the host's file: only there may its facts stand (`name`, `timezone`,
+//! `inside`, `mark_mask`, `[daemon]`, `[circuit.C]`, `[pool.P]`), since the same policy files are
+//! pushed to many hosts. Everything else may stand in any file, the first included. Classes match
+//! in the order of the files and then of the text.
+
+mod capacity;
+mod circuit;
+mod class;
+mod cx;
+mod document;
+mod draft;
+mod fault;
+mod hold;
+mod host;
+mod judge;
+mod lists;
+mod matching;
+mod phase;
 mod promise;
+mod report;
+mod root;
+mod schema;
+mod services;
+mod spec;
+mod table;
+mod value;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub use capacity::implied;
+pub use document::LARGEST;
+pub use fault::{Fault, Faults, Position, Related};
+pub use lists::{ListKind, Listed, Usage};
+pub use report::{SHOWN, Style, report};
+pub use schema::schema;
+
 use crate::model::circuit::{Circuit, Host, Pool};
 use crate::model::class::{Class, Rest, Site};
+use crate::model::daemon::Daemon;
 use crate::model::hold::{Block, Condition};
 use crate::model::names::{
     BlockName, CircuitName, ClassName, ConditionName, DeviceName, PhaseName, PoolName, SiteName,
@@ -40,6 +74,51 @@ pub struct Policy {
     start: PhaseName,
     blocks: BTreeMap<BlockName, Block>,
     conditions: BTreeMap<ConditionName, Condition>,
+    daemon: Daemon,
+    lists: Vec<Listed>,
+}
+
+/// Reads the files of a host, the host's own first: a policy, or everything that is wrong.
+///
+/// # Errors
+/// Where anything is wrong: a fault for each thing, in the order of the files and their texts.
+pub fn read(sources: &[Source]) -> Result<Policy, Faults> {
+    let mut log = fault::Log::new();
+    let files: Option<Vec<_>> = sources
+        .iter()
+        .enumerate()
+        .map(|(file, source)| document::parse(file, source, &mut log))
+        .collect::<Vec<_>>()
+        .into_iter()
+        .collect();
+    log.end_of_syntax();
+    let mut policy = None;
+    let log = match files {
+        // What is missing in a file that cannot be read would be missed everywhere else.
+        None => log,
+        Some(files) => {
+            let mut cx = cx::Cx::new(sources, log);
+            let host_file = sources.first().map_or("host.toml", |source| &source.name);
+            let draft = draft::read(&mut cx, &files, host_file);
+            policy = draft.policy();
+            if let Some(policy) = &policy {
+                judge::judge(&mut cx, &draft, policy);
+            }
+            cx.log
+        }
+    };
+    match (log.finish(sources), policy) {
+        (Some(faults), _) => Err(faults),
+        (None, Some(policy)) => Ok(policy),
+        (None, None) => Err(Faults::new(
+            Fault::of_file(
+                "host.toml",
+                "there is nothing to read",
+                "give the host's file, and the files of its policy after it",
+            ),
+            Vec::new(),
+        )),
+    }
 }
 
 impl Policy {
@@ -123,5 +202,17 @@ impl Policy {
     #[must_use]
     pub const fn conditions(&self) -> &BTreeMap<ConditionName, Condition> {
         &self.conditions
+    }
+
+    /// The daemon's own settings.
+    #[must_use]
+    pub const fn daemon(&self) -> &Daemon {
+        &self.daemon
+    }
+
+    /// The groups and services that the files define.
+    #[must_use]
+    pub fn lists(&self) -> &[Listed] {
+        &self.lists
     }
 }

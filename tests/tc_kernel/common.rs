@@ -97,6 +97,7 @@ pub fn add_root(device: &DeviceName) -> Op {
         device: device.clone(),
         major: major(),
         default: Minor::CONTROL,
+        over: None,
     }
 }
 

@@ -6,7 +6,7 @@ use wanshift::kernel::tc::apply::change_classes;
 use wanshift::kernel::tc::socket::RouteSocket;
 use wanshift::kernel::{Host, Kernel, OpError};
 use wanshift::model::class::Priority;
-use wanshift::model::state::{Leaf, LeafKind, Minor, Role, Root};
+use wanshift::model::state::{ForeignRoot, Leaf, LeafKind, Minor, Role, Root};
 use wanshift::plan::op::Op;
 
 use crate::common::*;
@@ -243,10 +243,10 @@ fn a_foreign_root_stays() {
         let device = veth();
         sh("tc qdisc add dev wan0 root handle 1: pfifo limit 7");
         let mut host = Host::open().unwrap();
-        let foreign = Root::Foreign {
+        let foreign = Root::Foreign(ForeignRoot {
             kind: "pfifo".to_owned(),
             major: 1,
-        };
+        });
         assert_eq!(host.observe().unwrap().devices[&device].root, foreign);
         let results = host.apply(&[add_root(&device)]);
         println!("{}", results[0].as_ref().unwrap_err());
@@ -331,5 +331,30 @@ fn a_warning_beside_a_success_is_logged() {
         if !sh("uname -r").starts_with("6.1.") {
             assert!(log.contains("quantum of class 7A010002 is big"), "{log:?}");
         }
+    });
+}
+
+#[test]
+fn a_foreign_root_that_may_be_adopted_is_replaced() {
+    in_namespace(|| {
+        let device = veth();
+        sh("tc qdisc add dev wan0 root handle 1: htb default 5");
+        sh("tc class add dev wan0 parent 1: classid 1:5 htb rate 1mbit");
+        let mut host = Host::open().unwrap();
+        let Root::Foreign(found) = host.observe().unwrap().devices[&device].root.clone() else {
+            panic!("not told as somebody else's");
+        };
+        let class = with_leaf(leaf(None, "1mbit", "1mbit"), Leaf::Pfifo { limit: 3 });
+        let mut ops = ops_for(&device, &[(2, class.clone())]);
+        ops[0] = Op::AddRoot {
+            device: device.clone(),
+            major: major(),
+            default: Minor::CONTROL,
+            over: Some(found),
+        };
+        all_well(&host.apply(&ops));
+        let observed = host.observe().unwrap();
+        assert_eq!(tree_of(&observed, &device), tree(&[(2, class)]));
+        assert!(!sh("tc class show dev wan0").contains("1:5"));
     });
 }

@@ -1,20 +1,195 @@
-//! The packet filter.
+//! The packet filter: one `inet` table of ours, read and changed through `nft`.
+//!
+//! What packets meet is changed in one transaction each time: the rules before or the rules after,
+//! nothing between. The table itself is never deleted and made again: only what differs is touched.
+
+mod change;
+mod read;
+mod text;
+mod write;
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+pub use change::render;
+pub use read::{ReadError, parse};
+pub use write::render_whole;
 
 use super::{KernelError, OpError};
-use crate::model::filter::Table;
+use crate::model::filter::{FAMILY, NAME, Table};
 
-/// Reads the table of ours; `None` where there is none.
+/// Reads our table; `None` where there is none.
 ///
 /// # Errors
-/// Where it cannot be read.
+/// Where `nft` cannot be run, fails, or prints what is no table.
 pub fn read() -> Result<Option<Table>, KernelError> {
-    Ok(None)
+    let failed = |why: String| KernelError::Nft { why };
+    let output = nft(&["-nn", "-s", "list", "table", FAMILY, NAME], "").map_err(failed)?;
+    if !output.status.success() {
+        // nft says that there is no such table and that it may not look in the same way, by a message
+        // and exit code 1. So the question is asked again such that no table is no failure.
+        let tables = nft(&["list", "tables", FAMILY], "").map_err(failed)?;
+        if tables.status.success() && !has_table(&String::from_utf8_lossy(&tables.stdout)) {
+            return Ok(None);
+        }
+        return Err(failed(complaint(&output, "")));
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    parse(&text).map(Some).map_err(|error| KernelError::Decode {
+        what: "the packet filter",
+        why: error.to_string(),
+    })
 }
 
-/// Changes the table of ours in one transaction.
+fn has_table(tables: &str) -> bool {
+    tables
+        .lines()
+        .any(|line| line.split_whitespace().eq(["table", FAMILY, NAME]))
+}
+
+/// Changes the kernel's table from `from` to `to`; writes nothing where they are equal.
+///
+/// What packets meet changes in one transaction. Before it, in another, the new chains are made that
+/// nothing leads to yet ([`Table::prepared`] says why).
 ///
 /// # Errors
-/// Where the kernel refuses it.
-pub fn apply(_from: Option<&Table>, _to: Option<&Table>) -> Result<(), OpError> {
-    Ok(())
+/// Where `nft` cannot be run or refuses: then what packets meet is unchanged. Where it was killed: it
+/// may have changed.
+pub fn apply(from: Option<&Table>, to: Option<&Table>) -> Result<(), OpError> {
+    match to.and_then(|to| to.prepared(from)) {
+        Some(middle) => {
+            send(&render(from, Some(&middle)))?;
+            send(&render(Some(&middle), to))
+        }
+        None => send(&render(from, to)),
+    }
+}
+
+/// Has `nft` carry out one transaction.
+fn send(text: &str) -> Result<(), OpError> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    let output = nft(&["-f", "-"], text).map_err(|why| OpError::Nft { why })?;
+    let why = || complaint(&output, text);
+    match output.status.code() {
+        Some(0) => Ok(()),
+        Some(_) => Err(OpError::Nft { why: why() }),
+        // Killed: before the kernel had it, or after.
+        None => Err(OpError::Unknown {
+            why: format!("nft {}", why()),
+        }),
+    }
+}
+
+/// Where `nft` may be: a caller's `PATH` is not asked.
+const DIRECTORIES: [&str; 5] = [
+    "/usr/sbin",
+    "/sbin",
+    "/usr/local/sbin",
+    "/usr/bin",
+    "/run/current-system/sw/bin",
+];
+
+fn program() -> Result<PathBuf, String> {
+    DIRECTORIES
+        .iter()
+        .map(|directory| Path::new(directory).join("nft"))
+        .find(|path| path.is_file())
+        .ok_or_else(|| {
+            format!(
+                "is not installed (looked in {}): install the package nftables",
+                DIRECTORIES.join(", ")
+            )
+        })
+}
+
+/// Runs `nft` with `input`; the error says why it could not.
+fn nft(arguments: &[&str], input: &str) -> Result<Output, String> {
+    let path = program()?;
+    let mut child = Command::new(&path)
+        .args(arguments)
+        .env_clear()
+        .env("LC_ALL", "C")
+        .current_dir("/")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| format!("cannot be started from {}: {error}", path.display()))?;
+    let pipe = child.stdin.take();
+    // From a thread of its own: nft may print much before it has read all.
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(move || -> io::Result<()> {
+            match pipe {
+                Some(mut pipe) => pipe.write_all(input.as_bytes()),
+                None => Ok(()),
+            }
+        });
+        let output = child
+            .wait_with_output()
+            .map_err(|error| format!("was lost: {error}"))?;
+        match writer.join() {
+            // nft that gives up early has said why.
+            Ok(Err(error)) if output.status.success() => {
+                Err(format!("did not read its input: {error}"))
+            }
+            Ok(_) => Ok(output),
+            Err(_) => Err("could not be given its input".to_owned()),
+        }
+    })
+}
+
+/// How many of the lines that nft complains with are passed on.
+const MOST_LINES: usize = 6;
+
+/// What nft said, with the line of `input` that it means.
+fn complaint(output: &Output, input: &str) -> String {
+    let said = String::from_utf8_lossy(&output.stderr);
+    let mut lines: Vec<&str> = said
+        .lines()
+        .map(str::trim_end)
+        .filter(|line| !line.is_empty())
+        .take(MOST_LINES)
+        .collect();
+    let meant = lines
+        .first()
+        .and_then(|line| line_number(line))
+        .and_then(|number| input.lines().nth(number.checked_sub(1)?));
+    if let Some(meant) = meant.map(str::trim)
+        && !lines.iter().any(|line| line.contains(meant))
+    {
+        lines.push(meant);
+    }
+    match (lines.is_empty(), output.status.code()) {
+        (false, _) => lines.join("\n"),
+        (true, Some(code)) => format!("failed without a word, with exit code {code}"),
+        (true, None) => "was killed".to_owned(),
+    }
+}
+
+/// The line in `/dev/stdin:12:5-8: Error: ...`.
+fn line_number(line: &str) -> Option<usize> {
+    let (place, _) = line.split_once(": ")?;
+    let mut parts = place.split(':');
+    parts.next()?;
+    parts.next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_very_table_is_ours() {
+        assert!(has_table("table ip nat\ntable inet wanshift\n"));
+        assert!(!has_table("table inet wanshift2\ntable ip wanshift\n"));
+    }
+
+    #[test]
+    fn a_complaint_names_its_line() {
+        assert_eq!(line_number("/dev/stdin:12:5-8: Error: no"), Some(12));
+        assert_eq!(line_number("Error: no"), None);
+    }
 }

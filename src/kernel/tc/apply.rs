@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use nix::errno::Errno;
 
 use super::answer::Reply;
@@ -15,7 +15,7 @@ use super::socket::RouteSocket;
 use crate::kernel::OpError;
 use crate::kernel::link;
 use crate::model::names::DeviceName;
-use crate::model::state::{ClassId, Leaf, Major, Minor, TcClass};
+use crate::model::state::{ClassId, ForeignRoot, Leaf, Major, Minor, TcClass};
 use crate::plan::op::Op;
 
 /// Writes ops of traffic control in order, packed, and says of each what became of it.
@@ -111,7 +111,14 @@ fn encode(
     owners: &mut Vec<(usize, Part)>,
 ) -> Result<(), OpError> {
     match op {
-        Op::AddRoot { major, default, .. } => put_root(messages, index, *major, *default),
+        Op::AddRoot {
+            major,
+            default,
+            over,
+            ..
+        } => {
+            put_root(messages, index, *major, *default, over.as_ref());
+        }
         Op::DeleteRoot { major, .. } => {
             messages.begin(RTM_DELQDISC, 0, Ack::Own);
             messages.tc_header(index, handle(*major), ROOT);
@@ -172,8 +179,20 @@ fn check(id: ClassId, class: &TcClass) -> Result<(), OpError> {
 
 /// Exclusively: where somebody else's root stands, the kernel refuses. The kernel's default does not
 /// count as one.
-fn put_root(messages: &mut Messages, index: u32, major: Major, default: Minor) {
-    messages.begin(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL, Ack::Own);
+fn put_root(
+    messages: &mut Messages,
+    index: u32,
+    major: Major,
+    default: Minor,
+    over: Option<&ForeignRoot>,
+) {
+    // Somebody else's is replaced in one go, so that the device is never without any.
+    let existing = if over.is_some() {
+        NLM_F_REPLACE
+    } else {
+        NLM_F_EXCL
+    };
+    messages.begin(RTM_NEWQDISC, NLM_F_CREATE | existing, Ack::Own);
     messages.tc_header(index, handle(major), ROOT);
     htb::encode_root(messages, default);
 }

@@ -22,7 +22,7 @@ use super::socket::RouteSocket;
 use crate::kernel::KernelError;
 use crate::kernel::link::{self, Link};
 use crate::model::names::DeviceName;
-use crate::model::state::{Device, Leaf, Major, Minor, Role, Root, TcClass, Tree};
+use crate::model::state::{Device, ForeignRoot, Leaf, Major, Minor, Role, Root, TcClass, Tree};
 
 /// How often is read until two in a row agree.
 const TRIES: usize = 16;
@@ -140,7 +140,7 @@ impl RootSeen {
         let kind = self.kind.clone();
         match upper(self.handle) {
             0 => Root::Default { kind },
-            major => Root::Foreign { kind, major },
+            major => Root::Foreign(ForeignRoot { kind, major }),
         }
     }
 }

@@ -1,0 +1,118 @@
+//! `wanshift check`: reads host and policy, says all that is wrong. No root, no daemon, any path.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::output::{Failure, Format, Output};
+use super::{Global, session};
+use crate::check::{Note, notes};
+use crate::load::{Choice, Trust, load};
+use crate::policy::{Fault, Faults, Policy, Source, read};
+
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Files, or directories with host.toml and policy.d/ [default: the configuration directory]
+    #[arg(value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// Exit with 3 where notes remain
+    #[arg(long)]
+    lint_fatal: bool,
+}
+
+/// What `check` prints as JSON.
+#[derive(Debug, Serialize)]
+struct Checked<'a> {
+    valid: bool,
+    errors: &'a [Fault],
+    notes: &'a [Note],
+}
+
+pub fn check(global: &Global, args: &CheckArgs, output: &mut Output<'_>) -> Result<u8, Failure> {
+    let choice = if args.paths.is_empty() {
+        Choice::Directory(global.config.clone())
+    } else {
+        Choice::Paths(args.paths.clone())
+    };
+    let mut noted = Vec::new();
+    let loaded = match load(&choice, Trust::Read) {
+        Ok(loaded) => loaded,
+        Err(faults) => return refuse(&faults, &[], &noted, output),
+    };
+    noted.extend(loaded.notes);
+    let policy = match read(&loaded.sources) {
+        Ok(policy) => policy,
+        Err(faults) => return refuse(&faults, &loaded.sources, &noted, output),
+    };
+    noted.extend(notes(&policy));
+    if output.format() == Format::Text {
+        for note in &noted {
+            output.say(&format!("note: {note}"));
+        }
+    }
+    let checked = Checked {
+        valid: true,
+        errors: &[],
+        notes: &noted,
+    };
+    output.result(&checked, &summary(&policy, noted.len()))?;
+    Ok(if args.lint_fatal && !noted.is_empty() {
+        3
+    } else {
+        0
+    })
+}
+
+fn refuse(
+    faults: &Faults,
+    sources: &[Source],
+    notes: &[Note],
+    output: &mut Output<'_>,
+) -> Result<u8, Failure> {
+    output.result(
+        &Checked {
+            valid: false,
+            errors: faults.list(),
+            notes,
+        },
+        "",
+    )?;
+    if output.format() == Format::Text {
+        session::tell(faults, sources, output);
+    }
+    Ok(1)
+}
+
+fn summary(policy: &Policy, notes: usize) -> String {
+    let count = |number: usize, one: &str| match number {
+        1 => format!("1 {one}"),
+        _ => format!("{number} {}", plural(one)),
+    };
+    let parts = [
+        count(policy.circuits().len(), "circuit"),
+        count(policy.pools().len(), "pool"),
+        count(policy.classes().len(), "class"),
+        count(policy.sites().len(), "site"),
+        count(policy.phases().len(), "phase"),
+        count(policy.blocks().len(), "block"),
+        count(policy.conditions().len(), "condition"),
+    ];
+    let notes = match notes {
+        0 => String::new(),
+        notes => format!("; {}", count(notes, "note")),
+    };
+    format!(
+        "{}: good. {}{notes}.\n",
+        policy.host().name,
+        parts.join(", ")
+    )
+}
+
+fn plural(one: &str) -> String {
+    if one.ends_with('s') {
+        format!("{one}es")
+    } else {
+        format!("{one}s")
+    }
+}

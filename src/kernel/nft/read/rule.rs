@@ -1,0 +1,221 @@
+//! One rule, read.
+
+use std::collections::BTreeMap;
+
+use super::super::text::{Cursor, END};
+use crate::model::filter::{
+    Action, ChainName, Field, Limit, LookupKey, MapName, Range, Rule, Values, read_class_id,
+};
+
+/// The rule, where it says only what rules of ours can say.
+pub(super) fn parse(statement: &[&str]) -> Option<Rule> {
+    let tokens: Vec<&str> = statement
+        .iter()
+        .copied()
+        .filter(|token| *token != END)
+        .collect();
+    let mut reader = Reader {
+        cursor: Cursor::new(&tokens),
+        criteria: BTreeMap::new(),
+        limit: None,
+    };
+    let action = loop {
+        if let Some(action) = reader.part()? {
+            break action;
+        }
+    };
+    let Reader {
+        mut cursor,
+        criteria,
+        limit,
+    } = reader;
+    let note = cursor
+        .take("comment")
+        .then(|| cursor.next())
+        .flatten()
+        .map(|note| note.trim_matches('"').to_owned());
+    cursor
+        .peek()
+        .is_none()
+        .then(|| Rule::new(criteria, limit, action).noted(note))
+}
+
+struct Reader<'a> {
+    cursor: Cursor<'a>,
+    criteria: BTreeMap<Field, Values>,
+    limit: Option<Limit>,
+}
+
+const TCP: u128 = 6;
+const UDP: u128 = 17;
+
+impl Reader<'_> {
+    /// Reads the next part: an action ends the rule. The outer `None` is for what is not ours.
+    fn part(&mut self) -> Option<Option<Action>> {
+        let word = self.cursor.next()?;
+        match word {
+            "goto" => {
+                let chain = ChainName::new(self.cursor.next()?);
+                return Some(Some(Action::Goto(chain)));
+            }
+            "return" => return Some(Some(Action::Return)),
+            "continue" => return Some(Some(Action::Continue)),
+            "counter" => self.counter()?,
+            "limit" => self.limit()?,
+            "oifname" => return self.lookup(LookupKey::Device).map(Some),
+            "fib" => {
+                self.cursor.expect(&["saddr", "type"])?;
+                self.criterion(Field::SourceType)?;
+            }
+            "meta" => match self.cursor.next()? {
+                "l4proto" => self.criterion(Field::Transport)?,
+                "nfproto" => self.criterion(Field::Family)?,
+                "priority" => {
+                    self.cursor.expect(&["set"])?;
+                    let id = read_class_id(self.cursor.next()?)?;
+                    return Some(Some(Action::Priority(id)));
+                }
+                _ => return None,
+            },
+            "ct" => self.connection()?,
+            "ip" => match self.cursor.next()? {
+                "saddr" => self.criterion(Field::Source4)?,
+                "dscp" => self.criterion(Field::Dscp4)?,
+                "daddr" => return self.lookup(LookupKey::Destination4).map(Some),
+                _ => return None,
+            },
+            "ip6" => match self.cursor.next()? {
+                "saddr" => self.criterion(Field::Source6)?,
+                "dscp" => self.criterion(Field::Dscp6)?,
+                "daddr" => return self.lookup(LookupKey::Destination6).map(Some),
+                _ => return None,
+            },
+            "th" | "tcp" | "udp" => self.ports(word)?,
+            "icmpv6" => {
+                self.cursor.expect(&["type"])?;
+                self.criterion(Field::Icmp6Type)?;
+            }
+            _ => return None,
+        }
+        Some(None)
+    }
+
+    fn lookup(&mut self, key: LookupKey) -> Option<Action> {
+        self.cursor.expect(&["vmap"])?;
+        let map = self.cursor.next()?.strip_prefix('@')?;
+        Some(Action::Lookup(key, MapName::new(map)))
+    }
+
+    fn connection(&mut self) -> Option<()> {
+        match self.cursor.next()? {
+            "state" => self.criterion(Field::State),
+            "original" => {
+                let field = match self.cursor.next()? {
+                    "proto-dst" => Field::Service,
+                    "ip" => self.either(Field::From4, Field::To4)?,
+                    "ip6" => self.either(Field::From6, Field::To6)?,
+                    _ => return None,
+                };
+                self.criterion(field)
+            }
+            _ => None,
+        }
+    }
+
+    fn either(&mut self, source: Field, destination: Field) -> Option<Field> {
+        match self.cursor.next()? {
+            "saddr" => Some(source),
+            "daddr" => Some(destination),
+            _ => None,
+        }
+    }
+
+    /// `tcp dport` is printed for `meta l4proto tcp th dport`.
+    fn ports(&mut self, transport: &str) -> Option<()> {
+        let field = match self.cursor.next()? {
+            "sport" => Field::SourcePort,
+            "dport" => Field::DestinationPort,
+            _ => return None,
+        };
+        let transport = match transport {
+            "tcp" => Some(TCP),
+            "udp" => Some(UDP),
+            _ => None,
+        };
+        if let Some(transport) = transport.map(|number| Values::of([number]))
+            && self
+                .criteria
+                .insert(Field::Transport, transport.clone())
+                .is_some_and(|before| before != transport)
+        {
+            return None;
+        }
+        self.criterion(field)
+    }
+
+    /// The values of a field. A limit counts what the criteria before it let pass, so none may follow.
+    fn criterion(&mut self, field: Field) -> Option<()> {
+        let values = self.values(field)?;
+        let fresh = self.criteria.insert(field, values).is_none();
+        (fresh && self.limit.is_none()).then_some(())
+    }
+
+    fn values(&mut self, field: Field) -> Option<Values> {
+        let kind = field.kind();
+        let mut ranges: Vec<Range> = Vec::new();
+        if let Some(block) = self
+            .cursor
+            .peek()
+            .filter(|token| *token == "{")
+            .and_then(|_| self.cursor.block())
+        {
+            for element in block.split(|token| *token == ",") {
+                match element {
+                    [value] => ranges.push(kind.read(value)?),
+                    _ => return None,
+                }
+            }
+        } else {
+            ranges.push(kind.read(self.cursor.next()?)?);
+            while self.cursor.take(",") {
+                ranges.push(kind.read(self.cursor.next()?)?);
+            }
+        }
+        Some(Values::new(ranges))
+    }
+
+    /// `limit rate 64 kbytes/second burst 64 kbytes`.
+    fn limit(&mut self) -> Option<()> {
+        self.cursor.expect(&["rate"])?;
+        let rate: u64 = self.cursor.next()?.parse().ok()?;
+        let unit = self.cursor.next()?.strip_suffix("/second")?;
+        let bytes_per_second = rate.checked_mul(self::unit(unit)?)?;
+        self.cursor.expect(&["burst"])?;
+        let burst: u64 = self.cursor.next()?.parse().ok()?;
+        let burst = burst.checked_mul(self::unit(self.cursor.next()?)?)?;
+        let limit = Limit {
+            bytes_per_second,
+            burst,
+        };
+        self.limit.replace(limit).is_none().then_some(())
+    }
+
+    /// `counter packets 1 bytes 2`, or without figures: it changes nothing.
+    fn counter(&mut self) -> Option<()> {
+        for word in ["packets", "bytes"] {
+            if self.cursor.take(word) {
+                self.cursor.next()?;
+            }
+        }
+        Some(())
+    }
+}
+
+fn unit(unit: &str) -> Option<u64> {
+    match unit {
+        "bytes" => Some(1),
+        "kbytes" => Some(1 << 10),
+        "mbytes" => Some(1 << 20),
+        _ => None,
+    }
+}

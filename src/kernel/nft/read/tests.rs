@@ -1,0 +1,61 @@
+use super::*;
+
+#[test]
+fn other_ways_to_say_a_thing_are_the_same() {
+    let of = |rule: &str| rule::parse(&tokens(rule)).expect("a rule that is understood");
+    for [one, other] in [
+        [
+            "meta l4proto tcp th dport 22 return",
+            "tcp dport 0x16 return",
+        ],
+        ["meta l4proto 6 tcp dport 22 return", "tcp dport 22 return"],
+        [
+            "ip dscp { ef, af41 } return",
+            "ip dscp { 0x22, 0x2e } return",
+        ],
+        [
+            "ct state invalid,untracked return",
+            "ct state { 0x40, 0x1 } return",
+        ],
+        [
+            "ct state 0x1,0x40 return",
+            "ct state { untracked, invalid } return",
+        ],
+        [
+            "ct original ip saddr { 10.0.0.0/24, 10.0.1.0/24 } return",
+            "ct original ip saddr 10.0.0.0/23 return",
+        ],
+        ["meta priority set 7a01:15", "meta priority set 0x7a010015"],
+        ["meta priority set 7a01:15", "meta priority set 7a01:0015"],
+        ["fib saddr type local return", "fib saddr type 2 return"],
+        [
+            "meta nfproto ipv4 ct original ip saddr 10.0.0.1 return",
+            "ct original ip saddr 10.0.0.1 counter packets 1 bytes 2 return",
+        ],
+        [
+            "meta l4proto 58 icmpv6 type nd-neighbor-solicit return",
+            "icmpv6 type 135 return",
+        ],
+    ] {
+        assert_eq!(of(one), of(other), "{one} / {other}");
+    }
+}
+
+#[test]
+fn what_means_something_else_is_not_ours() {
+    for rule in [
+        "ct original ip saddr != 10.0.0.1 return",
+        "tcp dport 22 drop",
+        "tcp dport 22 udp dport 22 return",
+        "ip dscp ef ip dscp af41 return",
+        "limit rate 64 kbytes/second burst 64 kbytes tcp dport 22 return",
+        "limit rate over 64 kbytes/second burst 64 kbytes return",
+        "oifname vmap { \"a\" : goto b.c }",
+        "meta priority set 1:2",
+        "meta mark set 0x1",
+        "jump b.c",
+        "counter packets 0 bytes 0",
+    ] {
+        assert_eq!(rule::parse(&tokens(rule)), None, "{rule}");
+    }
+}

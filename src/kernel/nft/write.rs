@@ -1,0 +1,215 @@
+//! A table in nft's own language.
+
+use std::fmt::Write as _;
+
+use crate::model::filter::{
+    Action, Chain, ChainName, ChainRole, FAMILY, Field, FieldKind, Foreign, Hook, Line, MapKind,
+    NAME, Rule, Table, Values, Verdict, VerdictMap,
+};
+
+/// The whole table, as an administrator would write it, with remarks: what `nft -f` takes.
+#[must_use]
+pub fn render_whole(table: &Table) -> String {
+    let mut text = format!("table {FAMILY} {NAME} {{\n");
+    if !table.flags.is_empty() {
+        let flags: Vec<&str> = table.flags.iter().map(String::as_str).collect();
+        line(&mut text, 1, &format!("flags {}", flags.join(", ")));
+    }
+    for foreign in &table.foreign {
+        self::foreign(&mut text, foreign);
+    }
+    for (name, map) in &table.maps {
+        line(&mut text, 1, &format!("map {name} {{"));
+        line(&mut text, 2, map_definition(map));
+        if !map.elements.is_empty() {
+            line(&mut text, 2, "elements = {");
+            for (element, verdict) in &map.elements {
+                let entry = format!("{element} : {},", self::verdict(verdict));
+                line(&mut text, 3, &entry);
+            }
+            line(&mut text, 2, "}");
+        }
+        line(&mut text, 1, "}");
+        text.push('\n');
+    }
+    let mut chains: Vec<(&ChainName, &Chain)> = table.chains.iter().collect();
+    chains.sort_by_key(|(name, _)| order(name));
+    for (name, chain) in chains {
+        if let Some(remark) = remark(name) {
+            line(&mut text, 1, &format!("# {remark}"));
+        }
+        self::chain(&mut text, name, chain);
+        text.push('\n');
+    }
+    if text.ends_with("\n\n") {
+        text.pop();
+    }
+    text.push_str("}\n");
+    text
+}
+
+/// In the order in which packets meet them, circuit by circuit.
+fn order(name: &ChainName) -> (u8, String, u8, String) {
+    let of =
+        |circuit: &dyn std::fmt::Display, place| (1, circuit.to_string(), place, name.to_string());
+    match ChainRole::of(name) {
+        Some(ChainRole::Leaving) => (0, String::new(), 0, name.to_string()),
+        Some(ChainRole::Up(circuit)) => of(&circuit, 0),
+        Some(ChainRole::Own(circuit)) => of(&circuit, 1),
+        Some(ChainRole::Line(circuit)) => of(&circuit, 2),
+        Some(ChainRole::Hand(circuit)) => of(&circuit, 3),
+        Some(ChainRole::Traffic(circuit)) => of(&circuit, 4),
+        Some(ChainRole::Classes { of: key, .. }) => of(&key.circuit, 5),
+        Some(ChainRole::Place(key)) => of(&key.circuit, 6),
+        None => (2, String::new(), 0, name.to_string()),
+    }
+}
+
+fn remark(name: &ChainName) -> Option<String> {
+    Some(match ChainRole::of(name)? {
+        ChainRole::Leaving => {
+            "packets about to leave, before their source is translated".to_owned()
+        }
+        ChainRole::Up(circuit) => format!("all that leaves over {circuit}"),
+        ChainRole::Own(circuit) => format!("what this host itself sends over {circuit}"),
+        ChainRole::Line(circuit) => {
+            format!("what keeps the line of {circuit} alive, within bounds")
+        }
+        ChainRole::Hand(circuit) => {
+            format!("what this host is reached by over {circuit}, within bounds")
+        }
+        ChainRole::Traffic(circuit) => format!("{circuit}: sites by address, then the rest of it"),
+        ChainRole::Classes { of, .. } => {
+            format!("classes of {of}; named after these rules, so that new ones are another chain")
+        }
+        ChainRole::Place(_) => return None,
+    })
+}
+
+fn line(text: &mut String, depth: usize, content: &str) {
+    for _ in 0..depth {
+        text.push('\t');
+    }
+    text.push_str(content);
+    text.push('\n');
+}
+
+fn foreign(text: &mut String, foreign: &Foreign) {
+    let Foreign { kind, name, body } = foreign;
+    line(text, 1, &format!("{kind} {name} {{"));
+    text.push_str(body);
+    text.push('\n');
+    line(text, 1, "}");
+}
+
+/// What a map is, without its elements.
+pub(super) fn map_definition(map: &VerdictMap) -> &'static str {
+    match map.kind {
+        MapKind::Device => "type ifname : verdict;",
+        MapKind::Address4 => "type ipv4_addr : verdict; flags interval;",
+        MapKind::Address6 => "type ipv6_addr : verdict; flags interval;",
+    }
+}
+
+/// Where packets enter a chain.
+pub(super) fn hook(hook: &Hook) -> String {
+    let Hook {
+        kind,
+        point,
+        priority,
+        policy,
+    } = hook;
+    format!("type {kind} hook {point} priority {priority}; policy {policy};")
+}
+
+fn chain(text: &mut String, name: &ChainName, chain: &Chain) {
+    line(text, 1, &format!("chain {name} {{"));
+    if let Some(hook) = &chain.hook {
+        line(text, 2, &self::hook(hook));
+    }
+    for rule in &chain.lines {
+        line(text, 2, &self::rule(rule));
+    }
+    line(text, 1, "}");
+}
+
+/// What an element does.
+pub(super) fn verdict(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Goto(chain) => format!("goto {chain}"),
+        Verdict::Foreign(text) => text.clone(),
+    }
+}
+
+/// A rule. It must be followed by the end of the line: nft 1.0.6 takes what stands after a class id
+/// for a part of it.
+pub(super) fn rule(rule: &Line) -> String {
+    let rule = match rule {
+        Line::Foreign(text) => return text.clone(),
+        Line::Rule(rule) => rule,
+    };
+    let mut text = String::new();
+    for (field, values) in rule.criteria() {
+        let _ = write!(text, "{} {} ", field.text(), self::values(*field, values));
+    }
+    if let Some(limit) = rule.limit() {
+        let rate = bytes(limit.bytes_per_second);
+        let _ = write!(
+            text,
+            "limit rate {rate}/second burst {} ",
+            bytes(limit.burst)
+        );
+    }
+    text.push_str(&action(rule));
+    if let Some(note) = rule.note() {
+        let _ = write!(text, " comment \"{note}\"");
+    }
+    text
+}
+
+fn action(rule: &Rule) -> String {
+    match rule.action() {
+        Action::Goto(chain) => format!("goto {chain}"),
+        Action::Lookup(key, map) => format!("{} vmap @{map}", key.text()),
+        Action::Priority(id) => format!("meta priority set {id}"),
+        Action::Return => "return".to_owned(),
+        Action::Continue => "continue".to_owned(),
+    }
+}
+
+fn values(field: Field, values: &Values) -> String {
+    let kind = field.kind();
+    let texts = spelled(kind, values);
+    match texts.as_slice() {
+        [one] => one.clone(),
+        _ => format!("{{ {} }}", texts.join(", ")),
+    }
+}
+
+/// Each value or range as text. Of what has few values each is written for itself, since it has a
+/// name, and nft knows no ranges of some.
+fn spelled(kind: FieldKind, values: &Values) -> Vec<String> {
+    let ranges = values.ranges().iter();
+    // A few are better off one by one: a set without ranges is a hash.
+    let few =
+        kind == FieldKind::Port && ranges.clone().all(|range| range.last() - range.first() < 4);
+    if kind.ranges() && !few {
+        return ranges.map(|range| kind.write(*range)).collect();
+    }
+    ranges
+        .flat_map(|range| range.first()..=range.last())
+        .map(|value| kind.write(crate::model::filter::Range::one(value)))
+        .collect()
+}
+
+/// In the largest unit that says it exactly.
+fn bytes(bytes: u64) -> String {
+    const UNITS: [(u64, &str); 2] = [(1 << 20, "mbytes"), (1 << 10, "kbytes")];
+    UNITS
+        .iter()
+        .find(|(unit, _)| bytes >= *unit && bytes.is_multiple_of(*unit))
+        .map_or_else(
+            || format!("{bytes} bytes"),
+            |(unit, name)| format!("{} {name}", bytes / unit),
+        )
+}

@@ -1,0 +1,211 @@
+//! The packet filter's table, by meaning.
+//!
+//! The kernel keeps what a rule does, not how it was written: it sorts and merges the members of
+//! sets, drops what is implied, and `nft` prints numbers for names (and other numbers in other
+//! versions). So a table is compared as a typed value. Whoever makes one, lowering or the reader of
+//! what `nft` prints, goes through the same constructors ([`Rule::new`], [`Values::new`]), which
+//! bring every way to say a thing to one. What a reader cannot say in these types is kept as text
+//! ([`Line::Foreign`], [`Foreign`]): lowering makes neither, so it is unequal to anything of ours,
+//! and can still be deleted, or put back.
+//!
+//! Counters are no part of a table.
+
+mod names;
+mod rule;
+mod shape;
+mod values;
+mod words;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+pub use names::{ChainName, ChainRole, MapName};
+pub use rule::{Action, Limit, LookupKey, Rule, note_of, read_class_id, read_note};
+pub use values::{Field, FieldKind, IPV4, IPV6, Range, Values};
+
+use super::names::DeviceName;
+
+/// The family of our table.
+pub const FAMILY: &str = "inet";
+/// The name of our table.
+pub const NAME: &str = "wanshift";
+
+/// The one `inet` table of ours.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Table {
+    /// Its flags: none that we would set. One that somebody set (`dormant`) turns it off.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub flags: BTreeSet<String>,
+    /// Its chains.
+    pub chains: BTreeMap<ChainName, Chain>,
+    /// Its verdict maps.
+    pub maps: BTreeMap<MapName, VerdictMap>,
+    /// What else is in it: not ours.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub foreign: BTreeSet<Foreign>,
+}
+
+/// Rules in order.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Chain {
+    /// Where packets enter it; `None` for one that only other rules lead to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hook: Option<Hook>,
+    /// Its rules.
+    pub lines: Vec<Line>,
+}
+
+impl Chain {
+    /// A chain to which other rules lead.
+    #[must_use]
+    pub fn of(rules: impl IntoIterator<Item = Rule>) -> Self {
+        Self {
+            hook: None,
+            lines: rules.into_iter().map(Line::Rule).collect(),
+        }
+    }
+}
+
+/// Where packets enter a chain, in nft's words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hook {
+    /// `filter`, for all of ours.
+    pub kind: String,
+    /// The place on a packet's way: `postrouting`.
+    pub point: String,
+    /// Before what is larger.
+    pub priority: i32,
+    /// What becomes of a packet that no rule decides upon.
+    pub policy: String,
+}
+
+/// One rule of a chain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Line {
+    /// One that could be ours.
+    Rule(Rule),
+    /// One that is not, as it was printed.
+    Foreign(String),
+}
+
+/// A map from what a packet shows to the chain that it goes to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerdictMap {
+    /// What is looked up.
+    pub kind: MapKind,
+    /// Its elements; those of addresses never overlap.
+    pub elements: BTreeMap<Element, Verdict>,
+}
+
+/// What a map is asked with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MapKind {
+    /// The name of a device.
+    Device,
+    /// An IPv4 address.
+    Address4,
+    /// An IPv6 address.
+    Address6,
+}
+
+/// The key of an element of a map.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Element {
+    /// A device.
+    Device(DeviceName),
+    /// IPv4 addresses.
+    Addresses4(Range),
+    /// IPv6 addresses.
+    Addresses6(Range),
+}
+
+impl Element {
+    /// The kind of map that it fits.
+    #[must_use]
+    pub const fn kind(&self) -> MapKind {
+        match self {
+            Self::Device(_) => MapKind::Device,
+            Self::Addresses4(_) => MapKind::Address4,
+            Self::Addresses6(_) => MapKind::Address6,
+        }
+    }
+
+    /// Reads a key of a map of that kind, as nft writes it.
+    #[must_use]
+    pub fn read(kind: MapKind, text: &str) -> Option<Self> {
+        match kind {
+            MapKind::Device => {
+                let name = text.strip_prefix('"')?.strip_suffix('"')?;
+                name.parse().ok().map(Self::Device)
+            }
+            MapKind::Address4 => FieldKind::Address4.read(text).map(Self::Addresses4),
+            MapKind::Address6 => FieldKind::Address6.read(text).map(Self::Addresses6),
+        }
+    }
+}
+
+impl fmt::Display for Element {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Device(device) => write!(f, "\"{device}\""),
+            Self::Addresses4(range) => f.write_str(&FieldKind::Address4.write(*range)),
+            Self::Addresses6(range) => f.write_str(&FieldKind::Address6.write(*range)),
+        }
+    }
+}
+
+impl FromStr for Element {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let kind = if text.starts_with('"') {
+            MapKind::Device
+        } else if text.contains(':') {
+            MapKind::Address6
+        } else {
+            MapKind::Address4
+        };
+        Self::read(kind, text).ok_or_else(|| format!("`{text}` is no key of a verdict map"))
+    }
+}
+
+impl TryFrom<String> for Element {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Element> for String {
+    fn from(element: Element) -> Self {
+        element.to_string()
+    }
+}
+
+/// What an element of a map does with a packet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It goes to a chain and does not come back.
+    Goto(ChainName),
+    /// Something that we do not do, as it was printed.
+    Foreign(String),
+}
+
+/// Something in our table that is not ours: a set, a counter, a map of another kind.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Foreign {
+    /// What it is, in nft's words: `set`, `map`, `counter`.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// What stands between its braces.
+    pub body: String,
+}

@@ -1,0 +1,56 @@
+//! What the machine must offer, and whose turn it is to load it.
+
+use nix::fcntl::{Flock, FlockArg};
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+
+/// Says on standard error that a test was skipped, and why. A continuous integration run (`CI` is
+/// set) must skip nothing: there it fails.
+pub fn skip(reason: &str) {
+    // Not eprintln!, which libtest would keep to itself when the test passes.
+    let _ = writeln!(std::io::stderr(), "skipped: {reason}");
+    assert!(std::env::var_os("CI").is_none(), "skipped in CI: {reason}");
+}
+
+/// Whether a lab can be built here; where it cannot, the test is skipped and should return.
+pub fn ready() -> bool {
+    if !nix::unistd::geteuid().is_root() {
+        skip("the lab makes network namespaces, which needs root");
+        return false;
+    }
+    for program in ["ip", "tc", "nft"] {
+        if !has(program) {
+            skip(&format!("the lab needs {program}"));
+            return false;
+        }
+    }
+    true
+}
+
+/// Whether a program is found on the path.
+pub fn has(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
+}
+
+/// Whether the kernel under this test has a qdisc of that kind: tried, in a namespace of its own.
+pub fn has_qdisc(kind: &str) -> bool {
+    let scratch = super::Namespace::new("scratch");
+    scratch
+        .try_run("tc", &["qdisc", "add", "dev", "lo", "root", kind])
+        .status
+        .success()
+}
+
+/// The right to load the machine: while it is held no other test that asks for it runs, in whatever
+/// process. Every test that measures rates or delays takes it, before it builds its lab.
+pub fn quiet_machine() -> Flock<File> {
+    let path = std::env::temp_dir().join("wanshift-quiet-machine.lock");
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    Flock::lock(file, FlockArg::LockExclusive).unwrap_or_else(|(_, error)| panic!("flock: {error}"))
+}

@@ -1,0 +1,152 @@
+//! A flow of datagrams at a rate, whatever the network takes of it.
+
+use super::Namespace;
+use super::series::{Gauge, Series};
+use super::socket::{drops, udp};
+use super::time::{SECOND, now, sleep_until};
+use nix::libc;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::thread::JoinHandle;
+
+/// A datagram flood that is not started yet.
+pub struct UdpFlood {
+    from: (Namespace, IpAddr),
+    to: (Namespace, SocketAddr),
+    rate: u64,
+    payload: usize,
+    dscp: u8,
+}
+
+/// How many datagrams go in one system call.
+const BATCH: usize = 32;
+
+impl UdpFlood {
+    /// 100 Mbit/s of payload in datagrams of 1,200 bytes, unless told otherwise.
+    pub fn new(from: (&Namespace, IpAddr), to: (&Namespace, IpAddr), port: u16) -> Self {
+        Self {
+            from: (from.0.clone(), from.1),
+            to: (to.0.clone(), SocketAddr::new(to.1, port)),
+            rate: 100_000_000,
+            payload: 1200,
+            dscp: 0,
+        }
+    }
+
+    /// Bit/s of payload.
+    pub fn rate(mut self, rate: u64) -> Self {
+        self.rate = rate;
+        self
+    }
+
+    /// Bytes of payload in a datagram.
+    pub fn payload(mut self, bytes: usize) -> Self {
+        self.payload = bytes;
+        self
+    }
+
+    /// The datagrams' DSCP.
+    pub fn dscp(mut self, dscp: u8) -> Self {
+        self.dscp = dscp;
+        self
+    }
+
+    /// Sends until it is stopped.
+    pub fn start(self) -> Running {
+        let (dscp, rate, payload) = (self.dscp, self.rate, self.payload);
+        let receiver = self.to.0.make(|| udp(self.to.1, 0));
+        let target = receiver.local_addr().unwrap();
+        let source = SocketAddr::new(self.from.1, 0);
+        let sender = self.from.0.make(|| {
+            let socket = udp(source, dscp);
+            socket.connect(target).expect("a route");
+            socket
+        });
+        let gauge = Gauge::new();
+        let of = gauge.clone();
+        let receiving = std::thread::spawn(move || receive(&receiver, payload, &of));
+        let of = gauge.clone();
+        let sending = std::thread::spawn(move || send(&sender, rate, payload, &of));
+        Running {
+            gauge,
+            sending,
+            receiving,
+        }
+    }
+}
+
+/// A datagram flood in progress.
+pub struct Running {
+    gauge: Gauge,
+    sending: JoinHandle<u64>,
+    receiving: JoinHandle<(Series, u32)>,
+}
+
+impl Running {
+    /// Bytes of payload received so far.
+    pub fn received(&self) -> u64 {
+        self.gauge.received()
+    }
+
+    /// Ends the flood.
+    pub fn stop(self) -> Report {
+        self.gauge.stop();
+        let sent = self.sending.join().expect("the sender");
+        let (received, dropped) = self.receiving.join().expect("the receiver");
+        assert_eq!(dropped, 0, "the receiver itself lost datagrams");
+        Report { sent, received }
+    }
+}
+
+/// What came of a datagram flood.
+pub struct Report {
+    /// Bytes of payload that the sender's kernel took.
+    pub sent: u64,
+    /// What arrived.
+    pub received: Series,
+}
+
+fn send(socket: &UdpSocket, rate: u64, payload: usize, gauge: &Gauge) -> u64 {
+    let mut data = vec![0u8; payload];
+    let mut part = libc::iovec {
+        iov_base: data.as_mut_ptr().cast(),
+        iov_len: payload,
+    };
+    // SAFETY: all zeroes is a valid mmsghdr: no address, no control data.
+    let mut one: libc::mmsghdr = unsafe { std::mem::zeroed() };
+    one.msg_hdr.msg_iov = &raw mut part;
+    one.msg_hdr.msg_iovlen = 1;
+    let mut batch = [one; BATCH];
+    let start = now();
+    let mut sent = 0u64;
+    while !gauge.stopped() {
+        let due = (u128::from(now() - start) * u128::from(rate) / 8 / u128::from(SECOND)) as u64;
+        let datagrams = (due.saturating_sub(sent) / payload as u64).min(BATCH as u64);
+        if datagrams == 0 {
+            let next =
+                (u128::from(sent + payload as u64) * 8 * u128::from(SECOND)).div_ceil(rate.into());
+            // Not more often than every 200 µs: waking up costs more than sending a few at once.
+            sleep_until((start + next as u64).max(now() + SECOND / 5000));
+            continue;
+        }
+        // SAFETY: the batch holds that many headers, whose one buffer is `data`.
+        let taken =
+            unsafe { libc::sendmmsg(socket.as_raw_fd(), batch.as_mut_ptr(), datagrams as u32, 0) };
+        // A refusal (a block answers with ICMP, a queue is full) is a loss like any other: what was
+        // not sent in time is not sent later.
+        sent += if taken > 0 { taken as u64 } else { datagrams } * payload as u64;
+    }
+    sent
+}
+
+fn receive(socket: &UdpSocket, payload: usize, gauge: &Gauge) -> (Series, u32) {
+    let mut series = Series::new(gauge.start);
+    let mut buffer = vec![0u8; payload];
+    while !gauge.stopped() {
+        if let Ok(count) = socket.recv(&mut buffer) {
+            series.add(count as u64);
+            gauge.add(count as u64);
+        }
+    }
+    (series, drops(socket))
+}

@@ -1,0 +1,12 @@
+//! The packet filter on the real kernel, in network namespaces of its own.
+
+#![allow(missing_docs)]
+// Helpers of tests stand outside of what clippy takes for a test.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod namespace;
+mod packets;
+mod policies;
+mod random;
+mod roundtrip;
+mod tampering;

@@ -1,0 +1,221 @@
+//! From any table to any other.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
+use proptest::test_runner::{Config, TestRunner};
+use wanshift::kernel::nft;
+use wanshift::lower::classify::{CircuitRules, ClassRules, Classifier, SiteRules};
+use wanshift::model::class::Match;
+use wanshift::model::filter::{Action, Line, Table, Verdict};
+use wanshift::model::ids::Ids;
+use wanshift::model::state::ClassId;
+
+use super::namespace::inside;
+use super::policies::{circuit, class, matching, renumber, site};
+use super::roundtrip::{observed, same};
+
+const CIRCUITS: [&str; 3] = ["internet", "ip", "mpls-2"];
+const DEVICES: [&str; 4] = ["wan0", "eth0.7", "wg:1", "mpls0"];
+const NAMES: [&str; 5] = ["a", "b-1", "rest", "class", "tcp"];
+const SERVICES: [&str; 6] = [
+    "tcp/80",
+    "tcp/443",
+    "udp/443",
+    "tcp/81-90",
+    "udp/0-65535",
+    "udp/1-9",
+];
+const PREFIXES: [&str; 9] = [
+    "10.0.0.0/24",
+    "10.0.1.0/24",
+    "10.0.0.7/32",
+    "192.0.2.1/32",
+    "0.0.0.0/0",
+    "fd00::/64",
+    "fd00:0:0:1::/64",
+    "2001:db8::1/128",
+    "::/0",
+];
+
+fn some(of: &'static [&'static str], most: usize) -> impl Strategy<Value = Vec<&'static str>> {
+    subsequence(of.to_vec(), 0..=most)
+}
+
+fn a_match() -> impl Strategy<Value = Match> {
+    let dscp = prop::collection::vec(0_u8..64, 0..4);
+    (
+        some(&PREFIXES, 4),
+        some(&PREFIXES, 3),
+        some(&SERVICES, 4),
+        dscp,
+    )
+        .prop_map(|(from, to, service, dscp)| matching(&from, &to, &service, &dscp))
+}
+
+fn classes() -> impl Strategy<Value = Vec<ClassRules>> {
+    let matches = || prop::collection::vec(a_match(), 1..4);
+    (
+        some(&NAMES, 4).prop_shuffle(),
+        prop::collection::vec(matches(), 5),
+    )
+        .prop_map(|(names, matches)| {
+            names
+                .into_iter()
+                .zip(matches)
+                .map(|(name, matches)| class(name, matches))
+                .collect()
+        })
+}
+
+/// Prefixes of a block of addresses; they may overlap within it.
+fn prefixes() -> impl Strategy<Value = Vec<(bool, u8, u8)>> {
+    prop::collection::vec((any::<bool>(), 0_u8..4, 0_u8..9), 1..5)
+}
+
+fn sites() -> impl Strategy<Value = Vec<SiteRules>> {
+    let inner = prop_oneof![3 => Just(vec![]), 1 => classes()];
+    let blocks = Just(vec![1_u8, 2, 3, 4, 5]).prop_shuffle();
+    (
+        some(&NAMES, 4),
+        blocks,
+        prop::collection::vec((prefixes(), inner), 5),
+    )
+        .prop_map(|(names, blocks, rest)| {
+            let named = names.into_iter().zip(blocks).zip(rest);
+            named
+                .map(|((name, block), (prefixes, inner))| {
+                    let texts: Vec<String> = prefixes
+                        .into_iter()
+                        .map(|(six, third, longer)| prefix(six, block, third, longer))
+                        .collect();
+                    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+                    site(name, &texts, inner)
+                })
+                .collect()
+        })
+}
+
+fn prefix(six: bool, block: u8, third: u8, longer: u8) -> String {
+    let text = match six {
+        true => format!("fd00:{block}:{third}::/{}", 32 + 4 * u32::from(longer)),
+        false => format!("10.{block}.{third}.0/{}", 16 + u32::from(longer)),
+    };
+    let net: ipnet::IpNet = text.parse().unwrap();
+    net.trunc().to_string()
+}
+
+fn policy() -> impl Strategy<Value = Classifier> {
+    let devices = Just(DEVICES.to_vec()).prop_shuffle();
+    (
+        some(&CIRCUITS, 3),
+        devices,
+        prop::collection::vec((sites(), classes()), 3),
+    )
+        .prop_map(|(names, devices, rules)| {
+            let circuits: Vec<CircuitRules> = names
+                .into_iter()
+                .zip(devices)
+                .zip(rules)
+                .map(|((name, device), (sites, classes))| circuit(name, device, sites, classes))
+                .collect();
+            Classifier { circuits }
+        })
+}
+
+/// Which of the classes are missing: none, or one in so many.
+fn missing() -> impl Strategy<Value = Option<u16>> {
+    prop_oneof![2 => Just(None), 1 => select(vec![2_u16, 3, 7]).prop_map(Some)]
+}
+
+fn without(table: &Table, one_in: Option<u16>) -> Table {
+    match one_in {
+        None => table.clone(),
+        Some(n) => table.without(|id| id.minor.get() % n == 0),
+    }
+}
+
+#[test]
+fn any_table_becomes_any_other() {
+    inside(|| {
+        let config = Config {
+            cases: 40,
+            failure_persistence: None,
+            ..Config::default()
+        };
+        let step = (policy(), missing());
+        let steps = prop::collection::vec(step, 2..5);
+        TestRunner::new(config)
+            .run(&steps, |steps| {
+                let mut ids = Ids::default();
+                let mut before = None;
+                for (rules, one_in) in steps {
+                    renumber(&mut ids, &rules);
+                    let after = without(&rules.table(&ids).unwrap(), one_in);
+                    if let Err(error) = nft::apply(before.as_ref(), Some(&after)) {
+                        panic!("{error}\n{}", nft::render(before.as_ref(), Some(&after)));
+                    }
+                    same(&observed().unwrap(), &after);
+                    assert_eq!(nft::render(Some(&after), Some(&after)), "");
+                    assert!(nft::parse(&nft::render_whole(&after)).unwrap() == after);
+                    before = Some(after);
+                }
+                nft::apply(before.as_ref(), None).unwrap();
+                Ok(())
+            })
+            .unwrap();
+    });
+}
+
+/// The classes to which a table can lead, and that nothing in it leads to what is not there.
+fn led_to(table: &Table) -> BTreeSet<ClassId> {
+    let mut led = BTreeSet::new();
+    for (name, chain) in &table.chains {
+        for line in &chain.lines {
+            let Line::Rule(rule) = line else {
+                panic!("{line:?}")
+            };
+            match rule.action() {
+                Action::Goto(to) => assert!(table.chains.contains_key(to), "{name} → {to}"),
+                Action::Lookup(_, map) => assert!(table.maps.contains_key(map), "{name} → {map}"),
+                Action::Priority(id) => {
+                    led.insert(*id);
+                }
+                Action::Return | Action::Continue => {}
+            }
+        }
+    }
+    for verdict in table.maps.values().flat_map(|map| map.elements.values()) {
+        let Verdict::Goto(to) = verdict else {
+            panic!("{verdict:?}")
+        };
+        assert!(table.chains.contains_key(to), "{to}");
+    }
+    led
+}
+
+proptest! {
+    #![proptest_config(Config { failure_persistence: None, ..Config::default() })]
+
+    #[test]
+    fn a_table_without_classes_leads_to_none_of_them(rules in policy(), n in 1_u16..8) {
+        let mut ids = Ids::default();
+        renumber(&mut ids, &rules);
+        let whole = rules.table(&ids).unwrap();
+        let missing = |id: ClassId| id.minor.get().is_multiple_of(n);
+        let part = whole.without(missing);
+        prop_assert!(led_to(&part).into_iter().all(|id| !missing(id)));
+        prop_assert_eq!(part.without(missing), part.clone());
+        prop_assert_eq!(whole.without(|_| false), whole);
+    }
+
+    #[test]
+    fn a_table_is_stored_and_read(rules in policy()) {
+        let mut ids = Ids::default();
+        renumber(&mut ids, &rules);
+        let table = rules.table(&ids).unwrap();
+        let text = serde_json::to_string(&table).unwrap();
+        prop_assert_eq!(serde_json::from_str::<Table>(&text).unwrap(), table);
+    }
+}

@@ -1,0 +1,178 @@
+//! What somebody else does to our table is seen, and put right.
+
+use wanshift::kernel::nft;
+use wanshift::model::filter::Table;
+
+use super::namespace::{inside, nft as script, run};
+use super::policies::{everything, table};
+use super::roundtrip::{observed, same};
+
+/// Tampers by `commands`; expects that it is seen, that the repair is one transaction that leaves the
+/// kernel's table as it was, and that nothing is left to do.
+fn tamper(commands: &[&str]) {
+    let table = table(&everything());
+    nft::apply(None, Some(&table)).unwrap();
+    let before = run("nft", &["-nn", "-s", "list", "ruleset"]);
+    for command in commands {
+        script(&command.replace("ip.CLASSES", &classes(&table)));
+    }
+    let found: Option<Table> = observed();
+    assert!(found.as_ref() != Some(&table), "unseen: {commands:?}");
+    if let Err(error) = nft::apply(found.as_ref(), Some(&table)) {
+        let repair = nft::render(found.as_ref(), Some(&table));
+        panic!("{commands:?}: {error}\n{repair}");
+    }
+    same(&observed().unwrap(), &table);
+    let sorted = |text: &str| {
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    let after = run("nft", &["-nn", "-s", "list", "ruleset"]);
+    assert_eq!(sorted(&before), sorted(&after), "{commands:?}");
+    // Whoever wants the tampered state again (an undo) gets it.
+    if let Some(found) = found {
+        if let Err(error) = nft::apply(Some(&table), Some(&found)) {
+            let text = nft::render(Some(&table), Some(&found));
+            panic!("{commands:?} again: {error}\n{text}");
+        }
+        same(&observed().unwrap(), &found);
+    }
+}
+
+macro_rules! tampering {
+    ($($name:ident: $commands:expr;)*) => {$(
+        #[test]
+        fn $name() {
+            inside(|| tamper(&$commands));
+        }
+    )*};
+}
+
+tampering! {
+    a_rule_added: ["add rule inet wanshift ip.traffic tcp dport 22 drop"];
+    a_rule_inserted: ["insert rule inet wanshift ip.rest accept"];
+    a_rule_that_could_be_ours: ["insert rule inet wanshift ip.traffic ip dscp ef goto ip.class.any"];
+    a_rule_without_effect: ["add rule inet wanshift leaving counter"];
+    a_chain_flushed: ["flush chain inet wanshift ip.traffic"];
+    a_chain_of_classes_flushed: ["flush chain inet wanshift ip.CLASSES"];
+    a_rule_added_to_classes: ["insert rule inet wanshift ip.CLASSES ip saddr 10.0.0.0/8 goto ip.rest"];
+    the_base_chain_flushed: ["flush chain inet wanshift leaving"];
+    a_class_replaced: [
+        "flush chain inet wanshift ip.class.any",
+        "add rule inet wanshift ip.class.any meta priority set 7a00:11",
+    ];
+    a_foreign_class: [
+        "flush chain inet wanshift ip.class.any",
+        "add rule inet wanshift ip.class.any meta priority set 1:1",
+    ];
+    a_limit_replaced: [
+        "flush chain inet wanshift ip.hand",
+        "add rule inet wanshift ip.hand limit rate 65 kbytes/second burst 64 kbytes goto ip.control",
+        "add rule inet wanshift ip.hand goto ip.traffic",
+    ];
+    a_note_lost: [
+        "flush chain inet wanshift ip.up",
+        "add rule inet wanshift ip.up goto ip.traffic",
+    ];
+    an_element_removed: ["delete element inet wanshift ip.sites4 { 10.1.0.0/16 }"];
+    an_element_added: ["add element inet wanshift ip.sites4 { 10.200.0.0/16 : drop }"];
+    an_element_elsewhere: [
+        "delete element inet wanshift ip.sites6 { fd00:1::/64 }",
+        "add element inet wanshift ip.sites6 { fd00:1::/64 : goto ip.rest }",
+    ];
+    an_element_split: [
+        "delete element inet wanshift ip.sites4 { 10.1.0.0/16 }",
+        "add element inet wanshift ip.sites4 { 10.1.0.0/17 : goto ip.site.plain, 10.1.128.0/17 : goto ip.site.plain }",
+    ];
+    a_device_removed: ["delete element inet wanshift circuits { \"wan0\" }"];
+    a_device_added: ["add element inet wanshift circuits { \"eth9\" : goto ip.up }"];
+    a_map_flushed: ["flush map inet wanshift ip.sites4"];
+    a_map_of_another_kind: [
+        "flush chain inet wanshift ip.traffic",
+        "delete map inet wanshift ip.sites4",
+        "add map inet wanshift ip.sites4 { type ipv4_addr : verdict; size 100; flags timeout; }",
+        "add element inet wanshift ip.sites4 { 10.1.2.3 timeout 1h : goto ip.rest }",
+        "add rule inet wanshift ip.traffic ip daddr vmap @ip.sites4",
+    ];
+    a_chain_added: ["add chain inet wanshift extra"];
+    a_hooked_chain_added: [
+        "table inet wanshift {\nchain extra {\ntype filter hook forward priority 0; policy drop;\nip saddr 10.0.0.1 accept\n}\n}",
+    ];
+    a_chain_added_and_used: [
+        "add chain inet wanshift extra",
+        "add rule inet wanshift extra counter drop",
+        "insert rule inet wanshift ip.traffic jump extra",
+        "add element inet wanshift ip.sites4 { 10.201.0.0/16 : goto extra }",
+    ];
+    a_set_added_and_used: [
+        "add set inet wanshift bad { type ipv4_addr; flags interval; }",
+        "add element inet wanshift bad { 10.0.0.0/8 }",
+        "insert rule inet wanshift ip.traffic ip saddr @bad drop",
+    ];
+    a_counter_added_and_used: [
+        "add counter inet wanshift seen",
+        "insert rule inet wanshift ip.traffic counter name seen",
+    ];
+    a_foreign_map_to_a_foreign_chain: [
+        "add chain inet wanshift extra",
+        "add map inet wanshift extras { type ipv4_addr : verdict; }",
+        "add element inet wanshift extras { 10.0.0.1 : jump extra }",
+        "insert rule inet wanshift ip.traffic ip saddr vmap @extras",
+    ];
+    the_policy_changed: [
+        "add chain inet wanshift leaving { type filter hook postrouting priority -150; policy drop; }",
+    ];
+    the_hook_changed: [
+        "flush chain inet wanshift leaving",
+        "delete chain inet wanshift leaving",
+        "add chain inet wanshift leaving { type filter hook postrouting priority 150; }",
+        "add rule inet wanshift leaving oifname vmap @circuits",
+    ];
+    the_table_made_dormant: ["add table inet wanshift { flags dormant; }"];
+    the_table_deleted: ["delete table inet wanshift"];
+    everything_flushed: ["flush ruleset"];
+}
+
+#[test]
+fn to_delete_what_is_gone_is_no_failure() {
+    inside(|| {
+        let table = table(&everything());
+        nft::apply(Some(&table), None).unwrap();
+        assert_eq!(observed(), None);
+    });
+}
+
+#[test]
+fn counters_are_no_change() {
+    inside(|| {
+        let table = table(&everything());
+        nft::apply(None, Some(&table)).unwrap();
+        script(
+            "flush chain inet wanshift ip.site.plain\n\
+             flush chain inet wanshift ip.site.next\n\
+             add rule inet wanshift ip.site.next counter meta priority set 7a6b:3fdc\n",
+        );
+        script(&format!(
+            "add rule inet wanshift ip.site.plain counter meta priority set {}\n\
+             flush chain inet wanshift ip.site.next\n\
+             add rule inet wanshift ip.site.next meta priority set {}\n",
+            class(&table, "ip.site.plain"),
+            class(&table, "ip.site.next"),
+        ));
+        same(&observed().unwrap(), &table);
+    });
+}
+
+/// The chain of classes of the circuit `ip`.
+fn classes(table: &Table) -> String {
+    let mut names = table.chains.keys().map(|name| name.as_str());
+    names
+        .find(|name| name.starts_with("ip.classes."))
+        .unwrap()
+        .to_owned()
+}
+
+fn class(table: &Table, place: &str) -> String {
+    table.class_ids()[&place.parse().unwrap()].to_string()
+}

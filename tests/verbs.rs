@@ -1,0 +1,391 @@
+//! The verbs, as an administrator uses them, on the machine's kernel.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "what a test's helpers cannot do fails the test"
+)]
+
+mod common;
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use common::host::{EdgeHost, assert_same, dump};
+use common::{in_namespace, sh};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+fn json(text: &str) -> serde_json::Value {
+    let value: serde_json::Value = serde_json::from_str(text).unwrap();
+    assert_eq!(value["schema_version"], 1);
+    value
+}
+
+#[test]
+fn from_nothing_to_shaped_and_back_leaves_no_trace() {
+    in_namespace(|| {
+        let host = EdgeHost::new("0s");
+        sh(
+            "nft add table ip theirs; nft add chain ip theirs forward '{ type filter hook forward priority 0; }'",
+        );
+        sh("ip rule add fwmark 7 table 100; tc qdisc add dev lan0 clsact");
+        // Connection tracking announces itself in sysctls as soon as anybody asks for it.
+        sh("nft add rule ip theirs forward ct state established accept");
+        let before = dump();
+        let plan = host.wanshift(&["plan"]);
+        assert!(plan.contains("internet.class.gateway"), "{plan}");
+        assert_same(&dump(), &before, "after plan");
+        host.wanshift(&["apply"]);
+        assert!(sh("nft list tables").contains("inet wanshift"));
+        assert!(sh("tc qdisc show dev wan0").contains("htb 7a"));
+        host.wanshift(&["phase", "telework"]);
+        host.wanshift(&["teardown"]);
+        assert_same(&dump(), &before, "after teardown");
+        assert!(host.wanshift(&["teardown"]).contains("Nothing to do"));
+    });
+}
+
+#[test]
+fn nothing_to_do_means_nothing_written() {
+    in_namespace(|| {
+        let host = EdgeHost::new("0s");
+        assert_eq!(
+            host.run(&["plan", "--detailed-exitcode"]).status.code(),
+            Some(2)
+        );
+        host.wanshift(&["apply"]);
+        assert_eq!(
+            host.run(&["plan", "--detailed-exitcode"]).status.code(),
+            Some(0)
+        );
+        let monitor = Command::new("tc")
+            .args(["monitor", "file", "/dev/null"])
+            .spawn();
+        drop(monitor.map(|mut child| (child.kill(), child.wait())));
+        let applied = json(&host.wanshift(&["--json", "apply"]));
+        assert_eq!(applied["writes"], 0);
+        let applied = json(&host.wanshift(&["--json", "phase", "telework"]));
+        assert!(applied["writes"].as_u64().unwrap() > 5, "{applied}");
+        assert_eq!(
+            json(&host.wanshift(&["--json", "phase", "telework"]))["writes"],
+            0
+        );
+        assert_eq!(json(&host.wanshift(&["--json", "plan"]))["ops"], 0);
+    });
+}
+
+#[test]
+fn a_plan_says_what_changes_and_why() {
+    in_namespace(|| {
+        let host = EdgeHost::new("0s");
+        host.wanshift(&["apply"]);
+        let plan = json(&host.wanshift(&["--json", "plan", "--phase", "telework"]));
+        assert_eq!(plan["phase_now"], "nominal");
+        assert_eq!(plan["phase_then"], "telework");
+        let changes = plan["changes"].as_array().unwrap();
+        let gateway = changes
+            .iter()
+            .find(|change| change["place"] == "internet.class.gateway")
+            .unwrap();
+        assert_eq!(gateway["was"]["guarantee"], "40mbit");
+        assert_eq!(gateway["will"]["guarantee"], "160mbit");
+        assert_eq!(gateway["why"]["phase"], "telework");
+        assert_eq!(gateway["why"]["what"], "class.gateway");
+        let file = gateway["why"]["origin"]["file"].as_str().unwrap();
+        assert!(file.ends_with("20-telework.toml"), "{file}");
+        // Sites keep what they have while their circuit shrinks.
+        assert!(
+            !changes
+                .iter()
+                .any(|change| change["place"] == "mpls.site.mds-provins")
+        );
+        let text = host.wanshift(&["plan", "--phase", "telework"]);
+        assert!(text.contains("40mbit → 160mbit"), "{text}");
+        assert!(
+            text.lines().all(|line| line.chars().count() <= 120),
+            "{text}"
+        );
+    });
+}
+
+#[test]
+fn a_root_qdisc_of_somebody_else_is_refused_unless_adopted() {
+    in_namespace(|| {
+        let host = EdgeHost::new("0s");
+        sh("tc qdisc add dev wan0 root handle 77: tbf rate 50mbit burst 32k latency 50ms");
+        let before = dump();
+        let errors = host.refused(&["apply"]);
+        assert!(
+            errors.contains("tbf 77:") && errors.contains("wan0") && errors.contains("adopt"),
+            "{errors}"
+        );
+        assert_same(&dump(), &before, "after the refusal");
+        host.edit(
+            "host.toml",
+            "device = \"wan0\"",
+            "device = \"wan0\"\nadopt = true",
+        );
+        host.wanshift(&["apply"]);
+        assert!(!sh("tc qdisc show dev wan0").contains("tbf"));
+        host.wanshift(&["teardown"]);
+        assert!(sh("tc qdisc show dev wan0").contains("noqueue"));
+    });
+}
+
+#[test]
+fn files_that_others_may_write_are_read_but_not_applied() {
+    in_namespace(|| {
+        let host = EdgeHost::new("0s");
+        let file = host.config().join("policy.d/10-classes.toml");
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o664)).unwrap();
+        let errors = host.refused(&["apply"]);
+        assert!(errors.contains("10-classes.toml"), "{errors}");
+        host.wanshift(&["check"]);
+    });
+}
+
+#[test]
+fn a_policy_that_does_not_load_changes_nothing() {
+    in_namespace(|| {
+        let host = EdgeHost::new("0s");
+        host.wanshift(&["apply"]);
+        let before = dump();
+        host.edit(
+            "policy.d/10-classes.toml",
+            "guarantee = \"40mbit\"",
+            "guarantee = \"400mbps\"",
+        );
+        host.edit(
+            "policy.d/20-telework.toml",
+            "mpls = \"80mbit\"",
+            "mpls = \"180mbit\"",
+        );
+        let errors = host.refused(&["apply"]);
+        assert!(
+            errors.contains("10-classes.toml:14") && errors.contains("20-telework.toml:9"),
+            "{errors}"
+        );
+        assert_same(&dump(), &before, "after a policy that does not load");
+    });
+}
+
+#[test]
+fn numbers_survive_reordering_and_the_loss_of_the_store() {
+    in_namespace(|| {
+        let host = EdgeHost::new("0s");
+        host.wanshift(&["apply"]);
+        let classes = || sh("tc class show dev wan0; tc class show dev mpls0");
+        let before = classes();
+
+        // The file with the sites first, and the classes in a new file that is read first.
+        let text = std::fs::read_to_string(host.config().join("policy.d/10-classes.toml")).unwrap();
+        let split = text.find("[class.video]").unwrap();
+        std::fs::write(host.config().join("policy.d/05-early.toml"), &text[split..]).unwrap();
+        std::fs::write(
+            host.config().join("policy.d/10-classes.toml"),
+            &text[..split],
+        )
+        .unwrap();
+        sh(&format!(
+            "chmod go-w {}/policy.d/*",
+            host.config().display()
+        ));
+        let applied = json(&host.wanshift(&["--json", "apply"]));
+        assert_eq!(applied["changes"].as_array().unwrap().len(), 0, "{applied}");
+        assert_eq!(classes(), before);
+
+        // Without the store, which phase holds is not for a program to guess.
+        sh(&format!("rm -rf {}", host.state().display()));
+        let errors = host.refused(&["apply"]);
+        assert!(
+            errors.contains("wanshift phase NAME") && errors.contains("telework"),
+            "{errors}"
+        );
+        assert_eq!(classes(), before);
+        assert_eq!(
+            json(&host.wanshift(&["--json", "phase", "nominal"]))["writes"],
+            0
+        );
+        assert_eq!(classes(), before);
+        assert_eq!(json(&host.wanshift(&["--json", "apply"]))["writes"], 0);
+    });
+}
+
+#[test]
+fn a_class_that_comes_and_one_that_goes_leave_the_others_alone() {
+    in_namespace(|| {
+        let host = EdgeHost::new("0s");
+        host.wanshift(&["apply"]);
+        let class = |name: &str| {
+            let plan = host.wanshift(&["--json", "plan"]);
+            assert_eq!(json(&plan)["ops"], 0, "{name}: {plan}");
+            sh("tc class show dev wan0 | wc -l")
+                .trim()
+                .parse::<usize>()
+                .unwrap()
+        };
+        let count = class("before");
+        host.edit("policy.d/10-classes.toml", "[class.video]", "[class.backup]\ncircuit = \"internet\"\nmatch = [{ service = [\"tcp/873\"] }]\n\n[class.video]");
+        let applied = json(&host.wanshift(&["--json", "apply"]));
+        assert_eq!(applied["changes"].as_array().unwrap().len(), 1, "{applied}");
+        assert_eq!(class("with one more"), count + 1);
+        assert!(sh("nft list table inet wanshift").contains("internet.class.backup"));
+        host.edit(
+            "policy.d/10-classes.toml",
+            "[class.backup]\ncircuit = \"internet\"\nmatch = [{ service = [\"tcp/873\"] }]\n",
+            "",
+        );
+        host.wanshift(&["apply"]);
+        assert_eq!(class("with one less"), count);
+        assert!(!sh("nft list table inet wanshift").contains("backup"));
+    });
+}
+
+#[test]
+fn what_somebody_changed_behind_our_back_is_seen_and_mended() {
+    in_namespace(|| {
+        let host = EdgeHost::new("0s");
+        host.wanshift(&["apply"]);
+        let before = dump();
+        let id = sh("tc class show dev wan0 | grep 'rate 40Mbit' | cut -d' ' -f3");
+        let tampering = [
+            format!(
+                "tc class change dev wan0 classid {} htb rate 1mbit ceil 2mbit",
+                id.trim()
+            ),
+            "nft add rule inet wanshift internet.traffic counter drop".to_owned(),
+            "nft delete table inet wanshift".to_owned(),
+            "nft flush chain inet wanshift internet.class.gateway".to_owned(),
+            "nft flush ruleset".to_owned(),
+            "tc qdisc del dev wan0 root".to_owned(),
+        ];
+        for line in tampering {
+            sh(&line);
+            assert_eq!(
+                host.run(&["plan", "--detailed-exitcode"]).status.code(),
+                Some(2),
+                "{line}"
+            );
+            host.wanshift(&["apply"]);
+            assert_same(&dump(), &before, &line);
+        }
+    });
+}
+
+#[test]
+fn a_phase_that_cannot_be_entered_or_does_not_exist_is_refused() {
+    in_namespace(|| {
+        let host = EdgeHost::new("0s");
+        host.wanshift(&["apply"]);
+        let errors = host.refused(&["phase", "upgraded"]);
+        assert!(errors.contains("uplink-upgraded"), "{errors}");
+        let errors = host.refused(&["phase", "holidays"]);
+        assert!(errors.contains("telework"), "{errors}");
+        assert_eq!(host.run(&["phase", "Not A Name"]).status.code(), Some(2));
+    });
+}
+
+#[test]
+fn what_is_not_held_yet_is_said_or_refused_by_name() {
+    in_namespace(|| {
+        let host = EdgeHost::new("0s");
+        host.wanshift(&["apply"]);
+        let output = host.run(&["phase", "telework"]);
+        let talk = String::from_utf8_lossy(&output.stderr);
+        assert!(talk.contains("browsing-in-session"), "{talk}");
+        host.edit(
+            "host.toml",
+            "device = \"wan0\"",
+            "device = \"wan0\"\nalso = [\"wg0\"]",
+        );
+        let errors = host.refused(&["apply"]);
+        assert!(
+            errors.contains("internet") && errors.contains("also"),
+            "{errors}"
+        );
+    });
+}
+
+#[test]
+fn a_device_that_is_missing_is_named_and_nothing_is_written() {
+    in_namespace(|| {
+        let host = EdgeHost::new("0s");
+        sh("ip link del mpls0");
+        let before = dump();
+        let errors = host.refused(&["apply"]);
+        assert!(errors.contains("mpls0"), "{errors}");
+        assert_same(&dump(), &before, "after the refusal");
+    });
+}
+
+#[test]
+fn one_that_is_at_work_keeps_the_other_out_and_ctrl_c_takes_a_ramp_back() {
+    in_namespace(|| {
+        let host = EdgeHost::new("20s");
+        host.wanshift(&["apply"]);
+        let before = dump();
+        let mut ramp = Command::new(env!("CARGO_BIN_EXE_wanshift"));
+        let child = ramp
+            .args(host.arguments())
+            .args(["phase", "telework"])
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(800));
+        let errors = host.refused(&["apply"]);
+        assert!(errors.contains("phase telework"), "{errors}");
+        assert!(
+            !sh("tc class show dev wan0").contains("rate 40Mbit"),
+            "the ramp did not begin"
+        );
+        kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert_same(&dump(), &before, "after Ctrl-C");
+        assert!(host.wanshift(&["plan"]).contains("Phase nominal"));
+    });
+}
+
+#[test]
+fn a_second_change_of_mind_goes_from_where_it_stands() {
+    in_namespace(|| {
+        let host = EdgeHost::new("20s");
+        host.wanshift(&["apply"]);
+        let mut ramp = Command::new(env!("CARGO_BIN_EXE_wanshift"));
+        let mut child = ramp
+            .args(host.arguments())
+            .args(["phase", "telework"])
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(800));
+        kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGKILL).unwrap();
+        child.wait().unwrap();
+        host.edit(
+            "policy.d/20-telework.toml",
+            "ramp = \"20s\"",
+            "ramp = \"400ms\"",
+        );
+        host.wanshift(&["phase", "nominal"]);
+        assert!(sh("tc class show dev wan0").contains("rate 40Mbit"));
+        assert!(host.wanshift(&["plan"]).contains("Nothing to do"));
+    });
+}
+
+#[test]
+fn a_reader_that_has_gone_away_is_no_error() {
+    in_namespace(|| {
+        let host = EdgeHost::new("0s");
+        let mut plan = Command::new(env!("CARGO_BIN_EXE_wanshift"));
+        let plan = plan
+            .args(host.arguments())
+            .arg("plan")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = plan.spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+        assert_eq!(output.status.code(), Some(0));
+    });
+}
