@@ -6,6 +6,7 @@
 
 pub mod answer;
 pub mod apply;
+pub mod dump;
 pub mod htb;
 pub mod leaves;
 pub mod message;

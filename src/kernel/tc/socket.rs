@@ -1,4 +1,4 @@
-//! The socket: dumps read whole, batches sent packed and each failure told apart.
+//! The socket: batches sent packed, and each failure told apart.
 //!
 //! The kernel carries out a batch within the call that sends it, message by message; a failing one
 //! does not stop the others, and is answered with its own sequence number and the kernel's words
@@ -7,9 +7,6 @@
 use std::io;
 use std::os::fd::AsFd;
 
-use netlink_packet_core::{
-    NLM_F_DUMP, NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR, NLMSG_NOOP, NLMSG_OVERRUN,
-};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 use nix::errno::Errno;
@@ -17,8 +14,8 @@ use nix::libc::{MSG_DONTWAIT, MSG_TRUNC};
 use nix::sys::socket::{setsockopt, sockopt};
 use nix::sys::time::{TimeVal, TimeValLike};
 
-use super::answer::{self, Entered, Parts, Reply};
-use super::message::{Ack, Messages};
+use super::answer::{self, Entered, Reply};
+use super::message::Messages;
 
 /// The most messages in a batch: the default receive buffer holds 256 answers.
 pub const MOST_IN_BATCH: usize = 128;
@@ -32,20 +29,18 @@ const SOCKET_BUFFER: usize = 1 << 20;
 /// How long an answer may take. All of them wait already when a send returns, so this only bounds
 /// a hang.
 const PATIENCE_SECONDS: i64 = 5;
-/// How often a dump is begun again before it counts as failed.
-const DUMP_TRIES: usize = 8;
 
 /// A route netlink socket in the network namespace of the thread that opened it.
 #[derive(Debug)]
 pub struct RouteSocket {
     socket: Socket,
     sequence: u32,
-    buffer: Vec<u8>,
+    pub(super) buffer: Vec<u8>,
 }
 
 /// Whether to wait for an answer.
 #[derive(Debug, Clone, Copy)]
-enum Wait {
+pub(super) enum Wait {
     Patiently,
     Never,
 }
@@ -80,13 +75,13 @@ impl RouteSocket {
         })
     }
 
-    fn next_sequence(&mut self) -> u32 {
+    pub(super) fn next_sequence(&mut self) -> u32 {
         self.sequence = self.sequence.checked_add(1).unwrap_or(1);
         self.sequence
     }
 
     /// Reads one datagram of the kernel's into `buffer`, and drops those that are not the kernel's.
-    fn receive(&self, buffer: &mut [u8], wait: Wait) -> io::Result<usize> {
+    pub(super) fn receive(&self, buffer: &mut [u8], wait: Wait) -> io::Result<usize> {
         let flags = match wait {
             Wait::Patiently => MSG_TRUNC,
             Wait::Never => MSG_TRUNC | MSG_DONTWAIT,
@@ -181,7 +176,7 @@ impl RouteSocket {
         base
     }
 
-    fn send_bytes(&self, bytes: &[u8]) -> io::Result<()> {
+    pub(super) fn send_bytes(&self, bytes: &[u8]) -> io::Result<()> {
         loop {
             match self.socket.send(bytes, 0) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -227,137 +222,6 @@ impl RouteSocket {
             }
         }
     }
-
-    /// Sends one request that is answered by objects and an acknowledgement, such as `RTM_GETLINK`
-    /// by name.
-    ///
-    /// # Errors
-    /// What the kernel answers, or what the socket does.
-    pub fn get(
-        &mut self,
-        messages: &mut Messages,
-        mut each: impl FnMut(u16, &[u8]),
-    ) -> io::Result<()> {
-        let sequence = self.next_sequence();
-        messages.seal(0, sequence);
-        messages.demand_ack(0);
-        self.send_bytes(messages.bytes())?;
-        let mut buffer = std::mem::take(&mut self.buffer);
-        let result = self.get_into(&mut buffer, sequence, &mut each);
-        self.buffer = buffer;
-        result
-    }
-
-    fn get_into(
-        &mut self,
-        buffer: &mut [u8],
-        sequence: u32,
-        each: &mut impl FnMut(u16, &[u8]),
-    ) -> io::Result<()> {
-        loop {
-            let length = self.receive(buffer, Wait::Patiently)?;
-            for answer in Parts(buffer.get(..length).unwrap_or_default()) {
-                if answer.sequence != sequence {
-                    continue;
-                }
-                if answer.kind == NLMSG_ERROR {
-                    return match answer.error()? {
-                        (0, _) => Ok(()),
-                        (errno, _) => Err(io::Error::from_raw_os_error(errno)),
-                    };
-                }
-                each(answer.kind, answer.payload);
-            }
-        }
-    }
-
-    /// Dumps, and gathers what `each` makes of every object into what `start` gives.
-    ///
-    /// A dump that the kernel marks as interrupted, or of which a part is lost, is begun again.
-    ///
-    /// # Errors
-    /// What the kernel answers, or where no try was whole.
-    pub fn dump<T>(
-        &mut self,
-        kind: u16,
-        header: impl Fn(&mut Messages),
-        start: impl Fn() -> T,
-        mut each: impl FnMut(&mut T, &[u8]),
-    ) -> io::Result<T> {
-        let mut messages = Messages::new();
-        let mut buffer = std::mem::take(&mut self.buffer);
-        let mut result = Err(io::Error::other("the dump was interrupted at every try"));
-        for _ in 0..DUMP_TRIES {
-            messages.clear();
-            messages.begin(kind, NLM_F_DUMP, Ack::WithBatch);
-            header(&mut messages);
-            let sequence = self.next_sequence();
-            messages.seal(0, sequence);
-            let mut gathered = start();
-            let attempt = self.send_bytes(messages.bytes()).and_then(|()| {
-                self.dump_into(&mut buffer, sequence, &mut |payload| {
-                    each(&mut gathered, payload);
-                })
-            });
-            match attempt {
-                Ok(Dump::Whole) => {
-                    result = Ok(gathered);
-                    break;
-                }
-                Ok(Dump::Torn) => {}
-                Err(error) => {
-                    result = Err(error);
-                    break;
-                }
-            }
-        }
-        self.buffer = buffer;
-        result
-    }
-
-    fn dump_into(
-        &mut self,
-        buffer: &mut [u8],
-        sequence: u32,
-        each: &mut dyn FnMut(&[u8]),
-    ) -> io::Result<Dump> {
-        let mut found = Dump::Whole;
-        loop {
-            let length = match self.receive(buffer, Wait::Patiently) {
-                Err(error) if error.raw_os_error() == Some(Errno::ENOBUFS as i32) => {
-                    found = Dump::Torn;
-                    continue; // To the end, else the kernel takes no next dump.
-                }
-                other => other?,
-            };
-            for part in Parts(buffer.get(..length).unwrap_or_default()) {
-                if part.sequence != sequence {
-                    continue;
-                }
-                if part.flags & NLM_F_DUMP_INTR != 0 {
-                    found = Dump::Torn;
-                }
-                match part.kind {
-                    NLMSG_NOOP => {}
-                    NLMSG_OVERRUN => found = Dump::Torn,
-                    NLMSG_DONE | NLMSG_ERROR => {
-                        return match part.errno() {
-                            0 => Ok(found),
-                            errno => Err(io::Error::from_raw_os_error(errno)),
-                        };
-                    }
-                    _ => each(part.payload),
-                }
-            }
-        }
-    }
-}
-
-/// How a dump came.
-#[derive(Debug, Clone, Copy)]
-enum Dump {
-    Whole,
-    Torn,
 }
 
 #[cfg(test)]
@@ -365,8 +229,10 @@ mod tests {
     use std::os::fd::{FromRawFd, IntoRawFd};
     use std::os::unix::net::UnixDatagram;
 
+    use netlink_packet_core::NLMSG_ERROR;
+
     use super::*;
-    use crate::kernel::tc::message::RTM_NEWTCLASS;
+    use crate::kernel::tc::message::{Ack, RTM_NEWTCLASS};
 
     /// A socket to a kernel that answers only what `answers` holds, datagram by datagram, as it gets
     /// the last batch.
