@@ -212,8 +212,10 @@ pub fn prospect(
     let engine = Engine::entering(policy.clone(), phase.clone())?;
     let mut survey = survey(kernel, policy, ids)?;
     let goal = engine.goal();
-    let lowered =
+    let known = survey.ids.clone();
+    let mut lowered =
         lower(policy, &goal, &survey.facts, &mut survey.ids).map_err(ChangeError::Lower)?;
+    lowered.names.remember(&survey.observed.state, &known);
     let from = held(&survey.observed.state, &lowered.names, &goal);
     Ok(Prospect {
         engine: engine.starting(from, now),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::model::ids::Ids;
 use crate::model::names::DeviceName;
 use crate::model::node::{NodeKey, Place};
-use crate::model::state::Minor;
+use crate::model::state::{KernelState, Minor};
 use crate::policy::Policy;
 
 /// The places behind class numbers, for each device.
@@ -37,6 +37,21 @@ impl Names {
             }
         }
         names
+    }
+
+    /// Takes over from `known` the names of classes that `held` still has and the policy no longer names,
+    /// so that what goes can be told by its name.
+    pub fn remember(&mut self, held: &KernelState, known: &Ids) {
+        let keys: BTreeMap<Minor, &NodeKey> =
+            known.minors().map(|(key, minor)| (minor, key)).collect();
+        for (device, tree) in &held.trees {
+            let places = self.places.entry(device.clone()).or_default();
+            for minor in tree.classes.keys() {
+                if let Some(key) = keys.get(minor) {
+                    places.entry(*minor).or_insert_with(|| (*key).clone());
+                }
+            }
+        }
     }
 
     /// The place that has `minor` in the tree of `device`.

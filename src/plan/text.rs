@@ -57,7 +57,9 @@ pub struct Change {
     pub was: Option<Figures>,
     /// What it will be.
     pub will: Option<Figures>,
-    /// Why.
+    /// Somebody else's root qdisc that goes for it, and does not come back.
+    pub replaces: Option<String>,
+    /// Why; none for what the policy no longer names, and for devices.
     pub why: Option<Reason>,
 }
 
@@ -172,16 +174,14 @@ pub fn report(plan: &Plan, names: &Names, reasons: &Reasons) -> PlanReport {
 }
 
 fn root_change(action: Action, device: &DeviceName, over: Option<&ForeignRoot>) -> Change {
-    let over = over.map_or_else(String::new, |root| {
-        format!(", in place of {root} for good: the way back is the kernel's default")
-    });
     Change {
         action,
         device: device.clone(),
-        place: format!("{device}: root qdisc htb{over}"),
+        place: format!("{device}: root qdisc htb"),
         class_id: None,
         was: None,
         will: None,
+        replaces: over.map(ToString::to_string),
         why: None,
     }
 }
@@ -195,6 +195,7 @@ fn class_change(device: &DeviceName, id: ClassId, names: &Names, reasons: &Reaso
         class_id: Some(id.to_string()),
         was: None,
         will: None,
+        replaces: None,
         why: place.and_then(|place| reasons.get(place)).cloned(),
     }
 }
@@ -309,24 +310,33 @@ fn row(change: &Change) -> [String; 6] {
             (was, will) => will.or(was).unwrap_or_default(),
         }
     };
-    let why = change.why.as_ref().map(|why| match &why.origin {
-        Some(origin) => {
-            let file = Path::new(&*origin.file).file_name().map_or_else(
-                || origin.file.to_string(),
-                |name| name.to_string_lossy().into_owned(),
-            );
-            format!("{file}:{} {}", origin.line, why.what)
-        }
-        None => why.what.clone(),
-    });
+    let why = match (&change.why, &change.replaces, change.action) {
+        (Some(why), ..) => told(why),
+        (None, Some(root), _) => format!("in place of {root}, for good"),
+        (None, None, Action::Remove) => "no longer in the policy".to_owned(),
+        (None, None, Action::Add | Action::Change) => String::new(),
+    };
     [
         sign.to_owned(),
         change.place.clone(),
         pair(|figures| Some(figures.guarantee.to_string())),
         pair(|figures| Some(figures.ceiling.to_string())),
         other(change),
-        why.unwrap_or_default(),
+        why,
     ]
+}
+
+/// Where a figure was written, by the file's name alone: the directory is the same for all.
+fn told(why: &Reason) -> String {
+    let Some(origin) = &why.origin else {
+        return why.what.clone();
+    };
+    let path = Path::new(&*origin.file);
+    let file = path.file_name().map_or_else(
+        || origin.file.as_ref().into(),
+        |name| name.to_string_lossy(),
+    );
+    format!("{file}:{} {}", origin.line, why.what)
 }
 
 /// What changes beside the rates; for a class that comes, its priority and queue.

@@ -12,7 +12,7 @@ use super::cx::Cx;
 use super::draft::Draft;
 use super::fault::At;
 use crate::model::state::Minor;
-use crate::units::{Direction, PerDirection, Rate};
+use crate::units::{Direction, PerDirection, bits_text};
 
 /// Finds all that does not fit.
 pub(super) fn judge(cx: &mut Cx<'_>, draft: &Draft<'_>, policy: &Policy) {
@@ -65,30 +65,15 @@ fn above(bits: PerDirection<u64>, most: PerDirection<u64>) -> Option<(Direction,
     }
 }
 
-/// A rate of so many bit/s for people: at most three decimals where that is exact enough.
-fn figure(bits: u64) -> String {
-    let units = [
-        ("tbit", 1_000_000_000_000_u64),
-        ("gbit", 1_000_000_000),
-        ("mbit", 1_000_000),
-        ("kbit", 1_000),
-    ];
-    for (name, scale) in units {
-        let thousandths = scale / 1_000;
-        if bits >= scale && thousandths > 0 && bits.is_multiple_of(thousandths) {
-            let part = bits % scale / thousandths;
-            let text = format!("{}.{part:03}", bits / scale);
-            return format!("{}{name}", text.trim_end_matches('0').trim_end_matches('.'));
-        }
-    }
-    Rate::from_bits(bits).map_or_else(|_| format!("{bits}bit"), |rate| rate.to_string())
-}
-
 /// Both directions of a rate in words.
 fn figures(bits: PerDirection<u64>) -> String {
     if bits.up == bits.down {
-        figure(bits.up)
+        bits_text(bits.up)
     } else {
-        format!("{} up and {} down", figure(bits.up), figure(bits.down))
+        format!(
+            "{} up and {} down",
+            bits_text(bits.up),
+            bits_text(bits.down)
+        )
     }
 }

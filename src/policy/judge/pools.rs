@@ -8,11 +8,11 @@ use super::super::document::Value;
 use super::super::draft::Draft;
 use super::super::fault::At;
 use super::super::spec::Kind;
-use super::{above, figure, figures};
+use super::{above, figures};
 use crate::model::circuit::Pool;
 use crate::model::names::{CircuitName, PoolName};
 use crate::model::phase::{Follow, Phase, Split};
-use crate::units::{PerDirection, Rate, Rates};
+use crate::units::{PerDirection, Rate, Rates, bits_text};
 
 pub(super) fn judge(cx: &mut Cx<'_>, draft: &Draft<'_>, policy: &Policy) {
     memberships(cx, draft);
@@ -150,7 +150,7 @@ fn own_capacity(cx: &mut Cx<'_>, draft: &Draft<'_>, name: &CircuitName, share: R
         return;
     };
     if let Some((direction, words)) = above(bits(share), bits(capacity)) {
-        let most = figure(capacity.get(direction).bits());
+        let most = bits_text(capacity.get(direction).bits());
         let message = format!("circuit `{name}` is given more than it can carry, {words}");
         cx.fault(at, message)
             .label(format!("more than {most}"))
@@ -180,7 +180,7 @@ fn sum(
         let excess = sum.get(direction) - capacity.get(direction).bits();
         let message = format!(
             "this split gives {} more than pool `{name}` carries, {words}",
-            figure(excess)
+            bits_text(excess)
         );
         let (there, what) = match (after, place) {
             (Some((condition, _)), Some(at)) => {

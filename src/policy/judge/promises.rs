@@ -6,11 +6,11 @@ use super::super::Policy;
 use super::super::cx::{Cx, State, Written};
 use super::super::draft::Draft;
 use super::super::fault::At;
-use super::{above, figure};
+use super::above;
 use crate::model::names::Origin;
 use crate::model::node::{NodeKey, Place};
 use crate::model::phase::Phase;
-use crate::units::{PerDirection, Rate};
+use crate::units::{PerDirection, Rate, bits_text};
 
 /// How many of those who were promised most are named.
 const NAMED: usize = 3;
@@ -64,7 +64,7 @@ pub(super) fn judge(cx: &mut Cx<'_>, draft: &Draft<'_>, policy: &Policy) {
                     format!(
                         "{} {}{}",
                         name(key),
-                        figure(*bits),
+                        bits_text(*bits),
                         origin(cx, policy, phase, key)
                     )
                 })
@@ -73,18 +73,22 @@ pub(super) fn judge(cx: &mut Cx<'_>, draft: &Draft<'_>, policy: &Policy) {
                 parts.push(format!(
                     "the {} others {}",
                     largest.len() - named,
-                    figure(rest)
+                    bits_text(rest)
                 ));
             }
             let (sum, has) = (sum.get(direction), has.get(direction));
             let message = format!(
                 "phase `{}` promises {} more than {} has, {words}",
                 phase.value.name,
-                figure(sum - has),
+                bits_text(sum - has),
                 whole(parent),
             );
             cx.fault(at, message)
-                .label(format!("{} promised, of {}", figure(sum), figure(has)))
+                .label(format!(
+                    "{} promised, of {}",
+                    bits_text(sum),
+                    bits_text(has)
+                ))
                 .help(format!("promised are {}", parts.join(", ")));
         }
     }

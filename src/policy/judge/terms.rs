@@ -7,9 +7,9 @@ use super::super::Policy;
 use super::super::cx::{Cx, Item, State, Table, Written};
 use super::super::draft::Draft;
 use super::super::fault::At;
-use super::{above, figure, figures};
+use super::{above, figures};
 use crate::model::phase::Phase;
-use crate::units::{Amount, Amounts, PerDirection, Rate, Rates};
+use crate::units::{Amount, Amounts, PerDirection, Rate, Rates, bits_text};
 
 /// A class or site as a phase sees it.
 struct Promise<'p> {
@@ -150,7 +150,7 @@ fn one(cx: &mut Cx<'_>, promise: &Promise<'_>, told: &mut BTreeSet<At>) {
             "{} has a guarantee above its {}, {words}",
             promise.who, promise.most_is
         );
-        let most = figure(promise.most.get(direction));
+        let most = bits_text(promise.most.get(direction));
         let fault = cx.fault(promise.guarantee_at, message);
         fault.help(format!(
             "lower the guarantee to {most} at the most, or raise the {}",
@@ -188,7 +188,7 @@ fn nothing(
             at,
             format!(
                 "this percentage of {} comes to nothing for {who}",
-                figure(of.bits())
+                bits_text(of.bits())
             ),
         )
         .help("write a larger one, or a rate such as \"8kbit\"");

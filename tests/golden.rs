@@ -1,0 +1,351 @@
+//! Golden triples: what the kernel holds, what it should hold, and the plan that leads there. One file a
+//! case in `tests/golden`, to be read by whoever wants to know what wanshift would do.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "what a test's helpers cannot do fails the test"
+)]
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::sync::Arc;
+
+use wanshift::engine::Engine;
+use wanshift::kernel::Kernel;
+use wanshift::kernel::fake::FakeKernel;
+use wanshift::lower::{Facts, Lowered, Names, lower};
+use wanshift::model::ids::Ids;
+use wanshift::model::names::DeviceName;
+use wanshift::model::state::{Device, ForeignRoot, KernelState, Leaf, LeafKind, Role, Root};
+use wanshift::plan::op::Op;
+use wanshift::plan::{Bounds, Goal, Plan, diff, report};
+use wanshift::policy::{Policy, Source, read};
+
+/// An edit of a policy: in which text, what, by what.
+type Edit = (&'static str, &'static str);
+
+const HOST: &str = include_str!("../policies/cd77/host.toml");
+const CLASSES: &str = include_str!("../policies/cd77/policy.d/10-classes.toml");
+const TELEWORK: &str = include_str!("../policies/cd77/policy.d/20-telework.toml");
+
+fn policy(edits: &[Edit]) -> Arc<Policy> {
+    let mut texts = [HOST, CLASSES, TELEWORK].map(str::to_owned);
+    for (from, to) in edits {
+        let text = texts.iter_mut().find(|text| text.contains(from)).unwrap();
+        *text = text.replace(from, to);
+    }
+    let names = ["host.toml", "10-classes.toml", "20-telework.toml"];
+    let sources: Vec<Source> = names
+        .iter()
+        .zip(texts)
+        .map(|(name, text)| Source {
+            name: (*name).into(),
+            text: text.into(),
+        })
+        .collect();
+    match read(&sources) {
+        Ok(policy) => Arc::new(policy),
+        Err(faults) => panic!("{faults}"),
+    }
+}
+
+fn kernel(wan: Root) -> FakeKernel {
+    let device = |name: &str, root: Root| {
+        let facts = Device {
+            index: 1,
+            mtu: 1_500,
+            header: 14,
+            gso_max: 65_536,
+            root,
+        };
+        (name.parse::<DeviceName>().unwrap(), facts)
+    };
+    let default = || Root::Default {
+        kind: "mq".to_owned(),
+    };
+    let devices = [
+        device("mpls0", default()),
+        device("wan0", wan),
+        device("lan0", default()),
+    ];
+    FakeKernel::new(
+        devices,
+        BTreeSet::from([LeafKind::Pfifo, LeafKind::FqCodel]),
+    )
+}
+
+fn lowered(
+    kernel: &mut FakeKernel,
+    policy: &Arc<Policy>,
+    phase: &str,
+    ids: &mut Ids,
+) -> (Engine, Lowered) {
+    let facts = Facts {
+        devices: kernel.observe().unwrap().devices,
+        leaves: kernel.leaves(&"wan0".parse().unwrap()).unwrap(),
+    };
+    let engine = Engine::holding(policy.clone(), phase.parse().unwrap()).unwrap();
+    let lowered = lower(policy, &engine.goal(), &facts, ids).unwrap();
+    (engine, lowered)
+}
+
+/// What the kernel holds, a class a line.
+fn show(state: &KernelState, names: &Names) -> String {
+    let mut text = String::new();
+    for (device, tree) in &state.trees {
+        writeln!(
+            text,
+            "{device} htb {:x}: default {:x}",
+            tree.major.get(),
+            tree.default.get()
+        )
+        .unwrap();
+        for (minor, class) in &tree.classes {
+            let place = names
+                .place(device, *minor)
+                .map_or("?".to_owned(), ToString::to_string);
+            write!(
+                text,
+                "  :{:<4x} {place:<26} rate {:<9} ceil {:<9}",
+                minor.get(),
+                class.rate,
+                class.ceil
+            )
+            .unwrap();
+            match &class.role {
+                Role::Inner => writeln!(text, " inner"),
+                Role::Leaf { priority, leaf, .. } => {
+                    writeln!(
+                        text,
+                        " prio {} {}",
+                        priority.get(),
+                        leaf.map_or("-", leaf_name)
+                    )
+                }
+            }
+            .unwrap();
+        }
+    }
+    let rules = state
+        .table
+        .as_ref()
+        .map_or(0, |table| table.class_ids().len());
+    writeln!(text, "rules that lead to {rules} places").unwrap();
+    text
+}
+
+fn leaf_name(leaf: Leaf) -> &'static str {
+    leaf.kind().map_or("other", LeafKind::name)
+}
+
+fn show_op(op: &Op, names: &Names) -> String {
+    let place = |device, id: wanshift::model::state::ClassId| {
+        names
+            .place(device, id.minor)
+            .map_or_else(|| format!("{device} {id}"), ToString::to_string)
+    };
+    match op {
+        Op::AddRoot { device, over, .. } => match over {
+            Some(root) => format!("take {device} from {root}"),
+            None => format!("take {device}"),
+        },
+        Op::DeleteRoot { device, .. } => format!("give {device} back"),
+        Op::AddClass { device, id, class } => format!("add {} {}", place(device, *id), class.rate),
+        Op::ChangeClass {
+            device,
+            id,
+            from,
+            to,
+        } => {
+            format!(
+                "change {} {} → {} ceil {} → {}",
+                place(device, *id),
+                from.rate,
+                to.rate,
+                from.ceil,
+                to.ceil
+            )
+        }
+        Op::DeleteClass { device, id, .. } => format!("delete {}", place(device, *id)),
+        Op::SetLeaf { device, id, to, .. } => {
+            format!("queue of {}: {}", place(device, *id), leaf_name(*to))
+        }
+        Op::SetTable { to, .. } => {
+            let places: Vec<String> = to
+                .iter()
+                .flat_map(|table| table.class_ids())
+                .map(|(key, _)| key.to_string())
+                .collect();
+            format!("rules that lead to {}", places.join(" "))
+        }
+    }
+}
+
+fn show_plan(plan: &Plan, names: &Names) -> String {
+    let mut text = String::new();
+    for stage in &plan.stages {
+        writeln!(text, "{:?}", stage.step).unwrap();
+        for op in &stage.ops {
+            writeln!(text, "  {}", show_op(op, names)).unwrap();
+        }
+    }
+    text
+}
+
+struct Case {
+    name: &'static str,
+    wan: Root,
+    /// What held before: a policy and its phase; `None` where nothing did.
+    before: Option<(Arc<Policy>, &'static str)>,
+    after: Arc<Policy>,
+    phase: &'static str,
+}
+
+fn golden(case: Case) {
+    let mut kernel = kernel(case.wan);
+    let mut ids = Ids::default();
+    let mut names_before = Names::default();
+    if let Some((policy, phase)) = &case.before {
+        let (_, before) = lowered(&mut kernel, policy, phase, &mut ids);
+        kernel.held_mut().state = before.state;
+        names_before = before.names;
+    }
+    let known = ids.clone();
+    let (engine, mut after) = lowered(&mut kernel, &case.after, case.phase, &mut ids);
+    after.names.remember(&kernel.held().state, &known);
+    let bounds = Bounds::of(&case.after);
+    let goal = Goal {
+        state: &after.state,
+        names: &after.names,
+        bounds: &bounds,
+    };
+    let current = kernel.observe().unwrap();
+    let plan = diff(&current, &goal);
+    let told = report(&plan, &after.names, &engine.reasons());
+    let text = format!(
+        "== current\n{}\n== desired\n{}\n== plan\n{}\n== as it is told\n{told}",
+        show(&current.state, &names_before),
+        show(&after.state, &after.names),
+        show_plan(&plan, &after.names),
+    );
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path("golden");
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| insta::assert_snapshot!(case.name, text));
+
+    // And the plan leads where it says.
+    let ops: Vec<Op> = plan.ops().cloned().collect();
+    for outcome in kernel.apply(&ops) {
+        outcome.unwrap();
+    }
+    assert_eq!(kernel.observe().unwrap().state, after.state);
+}
+
+fn default_root() -> Root {
+    Root::Default {
+        kind: "mq".to_owned(),
+    }
+}
+
+fn from_cd77(name: &'static str, phase: &'static str, edits: &[Edit], to: &'static str) {
+    golden(Case {
+        name,
+        wan: default_root(),
+        before: Some((policy(&[]), phase)),
+        after: policy(edits),
+        phase: to,
+    });
+}
+
+#[test]
+fn from_nothing() {
+    let after = policy(&[]);
+    golden(Case {
+        name: "from-nothing",
+        wan: default_root(),
+        before: None,
+        after,
+        phase: "nominal",
+    });
+}
+
+#[test]
+fn adoption() {
+    let after = policy(&[("device = \"wan0\"", "device = \"wan0\"\nadopt = true")]);
+    let wan = Root::Foreign(ForeignRoot {
+        kind: "tbf".to_owned(),
+        major: 0x77,
+    });
+    golden(Case {
+        name: "adoption",
+        wan,
+        before: None,
+        after,
+        phase: "nominal",
+    });
+}
+
+#[test]
+fn the_shift_and_the_way_back() {
+    from_cd77("shift", "nominal", &[], "telework");
+    from_cd77("way-back", "telework", &[], "nominal");
+}
+
+#[test]
+fn nothing_to_do() {
+    from_cd77("nothing-to-do", "telework", &[], "telework");
+}
+
+#[test]
+fn a_class_comes() {
+    let class = "[class.backup]\ncircuit = \"internet\"\nmatch = [{ service = [\"tcp/873\"] }]\nguarantee = \"1mbit\"\n\n[class.video]";
+    from_cd77(
+        "class-comes",
+        "nominal",
+        &[("[class.video]", class)],
+        "nominal",
+    );
+}
+
+#[test]
+fn a_class_goes_while_its_circuit_shrinks() {
+    let video = CLASSES.find("[class.video]").unwrap()..CLASSES.find("[site.mds-provins]").unwrap();
+    from_cd77(
+        "class-goes",
+        "telework",
+        &[(&CLASSES[video], "")],
+        "nominal",
+    );
+}
+
+#[test]
+fn a_class_moves_to_another_circuit() {
+    let from = "[class.video]\ncircuit = \"internet\"";
+    from_cd77(
+        "class-moves",
+        "nominal",
+        &[(from, "[class.video]\ncircuit = \"mpls\"")],
+        "nominal",
+    );
+}
+
+#[test]
+fn a_circuit_moves_to_another_device() {
+    let edits = [
+        ("device = \"wan0\"", "device = \"lan0\""),
+        ("inside = [\"lan0\"]", "inside = [\"lan1\"]"),
+    ];
+    from_cd77("device-changes", "nominal", &edits, "nominal");
+}
+
+#[test]
+fn another_queue_is_asked_for() {
+    from_cd77(
+        "queue-changes",
+        "nominal",
+        &[("device = \"mpls0\"", "device = \"mpls0\"\nleaf = \"pfifo\"")],
+        "nominal",
+    );
+}
