@@ -20,7 +20,7 @@ use tempfile::TempDir;
 use wanshift::clock::Clock;
 use wanshift::executor::change::{ChangeError, Executor, Order, Progress, prospect};
 use wanshift::kernel::fake::FakeKernel;
-use wanshift::kernel::{Kernel, KernelError, OpError};
+use wanshift::kernel::{Kernel, KernelError, OpError, Scope};
 use wanshift::model::ids::Ids;
 use wanshift::model::names::{DeviceName, PhaseName};
 use wanshift::model::state::{Device, KernelState, LeafKind, Observed, Root};
@@ -171,7 +171,7 @@ impl Watched {
 }
 
 impl Kernel for Watched {
-    fn observe(&mut self) -> Result<Observed, KernelError> {
+    fn observe(&mut self, scope: Scope) -> Result<Observed, KernelError> {
         self.reads += 1;
         if self.unreadable.contains(&self.reads) {
             let cause = std::io::Error::other("the dump was torn");
@@ -180,7 +180,7 @@ impl Kernel for Watched {
                 cause,
             });
         }
-        self.kernel.observe()
+        self.kernel.observe(scope)
     }
 
     fn apply(&mut self, ops: &[Op]) -> Vec<Result<(), OpError>> {

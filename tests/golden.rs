@@ -12,8 +12,8 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use wanshift::engine::Engine;
-use wanshift::kernel::Kernel;
 use wanshift::kernel::fake::FakeKernel;
+use wanshift::kernel::{Kernel, Scope};
 use wanshift::lower::{Facts, Lowered, Names, lower};
 use wanshift::model::ids::Ids;
 use wanshift::model::names::DeviceName;
@@ -82,7 +82,7 @@ fn lowered(
     ids: &mut Ids,
 ) -> (Engine, Lowered) {
     let facts = Facts {
-        devices: kernel.observe().unwrap().devices,
+        devices: kernel.observe(Scope::All).unwrap().devices,
         leaves: kernel.leaves(&"wan0".parse().unwrap()).unwrap(),
     };
     let engine = Engine::holding(policy.clone(), phase.parse().unwrap()).unwrap();
@@ -220,7 +220,7 @@ fn golden(case: Case) {
         names: &after.names,
         bounds: &bounds,
     };
-    let current = kernel.observe().unwrap();
+    let current = kernel.observe(Scope::All).unwrap();
     let plan = diff(&current, &goal);
     let told = report(&plan, &after.names, &engine.reasons());
     let text = format!(
@@ -240,7 +240,7 @@ fn golden(case: Case) {
     for outcome in kernel.apply(&ops) {
         outcome.unwrap();
     }
-    assert_eq!(kernel.observe().unwrap().state, after.state);
+    assert_eq!(kernel.observe(Scope::All).unwrap().state, after.state);
 }
 
 fn default_root() -> Root {

@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 use wanshift::executor::{converge, execute};
 use wanshift::kernel::fake::FakeKernel;
-use wanshift::kernel::{Kernel, KernelError, OpError};
+use wanshift::kernel::{Kernel, KernelError, OpError, Scope};
 use wanshift::lower::Names;
 use wanshift::model::circuit::{LinkLayer, Overhead};
 use wanshift::model::class::Priority;
@@ -166,20 +166,20 @@ impl Watched {
             next: 0,
             broken: Vec::new(),
         };
-        converge(&mut watched, &goal(state)).unwrap();
+        converge(&mut watched, &goal(state), Scope::All).unwrap();
         watched.script = script;
         watched.next = 0;
         watched
     }
 
     fn held(&mut self) -> KernelState {
-        self.kernel.observe().unwrap().state
+        self.kernel.observe(Scope::All).unwrap().state
     }
 }
 
 impl Kernel for Watched {
-    fn observe(&mut self) -> Result<Observed, KernelError> {
-        self.kernel.observe()
+    fn observe(&mut self, scope: Scope) -> Result<Observed, KernelError> {
+        self.kernel.observe(scope)
     }
 
     fn apply(&mut self, ops: &[Op]) -> Vec<Result<(), OpError>> {
@@ -258,13 +258,13 @@ proptest! {
         script in prop::collection::vec(fault(), 0..200),
     ) {
         let mut kernel = Watched::holding(&from, script);
-        let outcome = converge(&mut kernel, &goal(&to));
+        let outcome = converge(&mut kernel, &goal(&to), Scope::All);
         prop_assert_eq!(&kernel.broken, &Vec::<String>::new());
         prop_assert_eq!(outcome.is_ok(), kernel.held() == to);
 
         // Whatever became of it, there is a way back that conserves as well.
         kernel.script.clear();
-        converge(&mut kernel, &goal(&from)).unwrap();
+        converge(&mut kernel, &goal(&from), Scope::All).unwrap();
         prop_assert_eq!(&kernel.broken, &Vec::<String>::new());
         prop_assert_eq!(kernel.held(), from);
     }
@@ -277,7 +277,7 @@ proptest! {
         let plan = diff(&seen(&from), &goal(&to));
         let ops: Vec<Op> = plan.ops().take(after).cloned().collect();
         kernel.apply(&ops);
-        converge(&mut kernel, &goal(&to)).unwrap();
+        converge(&mut kernel, &goal(&to), Scope::All).unwrap();
         prop_assert_eq!(&kernel.broken, &Vec::<String>::new());
         prop_assert_eq!(kernel.held(), to);
     }
@@ -286,10 +286,10 @@ proptest! {
     #[test]
     fn a_plan_after_it_was_applied_is_empty(from in state(), to in state()) {
         let mut kernel = Watched::holding(&from, Vec::new());
-        converge(&mut kernel, &goal(&to)).unwrap();
+        converge(&mut kernel, &goal(&to), Scope::All).unwrap();
         let writes = kernel.kernel.writes();
         prop_assert!(diff(&seen(&kernel.held()), &goal(&to)).is_empty());
-        converge(&mut kernel, &goal(&to)).unwrap();
+        converge(&mut kernel, &goal(&to), Scope::All).unwrap();
         prop_assert_eq!(kernel.kernel.writes(), writes);
     }
 
@@ -375,7 +375,9 @@ fn a_device_that_vanishes_is_an_error_that_names_it() {
         .devices
         .remove(&device("mpls0"))
         .unwrap();
-    let error = converge(&mut kernel, &goal(&to)).unwrap_err().to_string();
+    let error = converge(&mut kernel, &goal(&to), Scope::All)
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("mpls0"), "{error}");
     assert_eq!(
         kernel.held().trees[&device("wan0")],
@@ -386,7 +388,7 @@ fn a_device_that_vanishes_is_an_error_that_names_it() {
         .held_mut()
         .devices
         .insert(device("mpls0"), gone);
-    converge(&mut kernel, &goal(&to)).unwrap();
+    converge(&mut kernel, &goal(&to), Scope::All).unwrap();
     assert_eq!(kernel.held(), to);
     assert_eq!(kernel.broken, Vec::<String>::new());
 }

@@ -19,7 +19,7 @@ use proptest::test_runner::{Config, TestRunner};
 use wanshift::kernel::fake::FakeKernel;
 use wanshift::kernel::tc::observe::observe;
 use wanshift::kernel::tc::socket::RouteSocket;
-use wanshift::kernel::{Host, Kernel, OpError};
+use wanshift::kernel::{Host, Kernel, OpError, Scope};
 use wanshift::model::circuit::{LinkLayer, Overhead};
 use wanshift::model::class::Priority;
 use wanshift::model::names::DeviceName;
@@ -171,9 +171,9 @@ fn the_kernel_in_memory_answers_as_the_machines_does() {
             "ip link add wan0 type veth peer name far0 && ip link set wan0 up && ip link set far0 up",
         );
         let mut host = Host::open().unwrap();
-        let bare = host.observe().unwrap();
+        let bare = host.observe(Scope::All).unwrap();
         sh("tc qdisc add dev wan0 root handle 1: pfifo limit 5");
-        let taken = host.observe().unwrap();
+        let taken = host.observe(Scope::All).unwrap();
         let leaves: BTreeSet<_> = host.leaves(&device()).unwrap();
         let mut runner = TestRunner::new(Config {
             cases: 150,

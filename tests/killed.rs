@@ -22,7 +22,7 @@ use common::{in_namespace, sh};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use wanshift::cli::{self, Output};
-use wanshift::kernel::{Host, Kernel, KernelError, OpError};
+use wanshift::kernel::{Host, Kernel, KernelError, OpError, Scope};
 use wanshift::model::names::DeviceName;
 use wanshift::model::state::{LeafKind, Observed};
 use wanshift::plan::breaches;
@@ -52,8 +52,8 @@ impl Deadly {
 }
 
 impl Kernel for Deadly {
-    fn observe(&mut self) -> Result<Observed, KernelError> {
-        self.host.observe()
+    fn observe(&mut self, scope: Scope) -> Result<Observed, KernelError> {
+        self.host.observe(scope)
     }
 
     fn apply(&mut self, ops: &[Op]) -> Vec<Result<(), OpError>> {
@@ -127,7 +127,7 @@ fn dies_at(host: &EdgeHost, verb: &[&str], after: usize, each_op: bool) -> bool 
 }
 
 fn assert_conserves(when: &str) {
-    let state = Host::open().unwrap().observe().unwrap().state;
+    let state = Host::open().unwrap().observe(Scope::All).unwrap().state;
     let devices = ["mpls0", "wan0"].map(|name| name.parse::<DeviceName>().unwrap());
     let pools = [(BTreeSet::from(devices), "300mbit".parse().unwrap())];
     assert_eq!(breaches(&state, &pools), [], "{when}");

@@ -12,7 +12,7 @@ use super::plan::{PlanResult, describe, text};
 use super::{Global, OpenKernel, session};
 use crate::clock::{Clock, SystemClock};
 use crate::executor::change::{Executor, Progress, prospect};
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, Scope};
 use crate::model::names::PhaseName;
 use crate::model::node::Place;
 use crate::policy::Policy;
@@ -71,7 +71,7 @@ fn change(
     let interrupted = interrupts()?;
 
     finish_what_was_cut_off(kernel.as_mut(), &mut store, &policy, &interrupted, output)?;
-    let held = kernel.observe()?.state;
+    let held = kernel.observe(Scope::All)?.state;
     let phase_now = store.phase()?;
     let phase = match target {
         Target::Present => session::present_phase(&policy, Some(&store), &held, &state)?,

@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use serde::Serialize;
 
 use super::output::{Failure, Format, Output};
+use super::session::Checked;
 use super::{Global, session};
-use crate::check::{Note, notes};
+use crate::check::notes;
 use crate::load::{Choice, Trust, load};
-use crate::policy::{Fault, Faults, Policy, Source, read};
+use crate::policy::{Policy, read};
 
 #[derive(Debug, Args)]
 pub struct CheckArgs {
@@ -21,14 +21,6 @@ pub struct CheckArgs {
     lint_fatal: bool,
 }
 
-/// What `check` prints as JSON.
-#[derive(Debug, Serialize)]
-struct Checked<'a> {
-    valid: bool,
-    errors: &'a [Fault],
-    notes: &'a [Note],
-}
-
 pub fn check(global: &Global, args: &CheckArgs, output: &mut Output<'_>) -> Result<u8, Failure> {
     let choice = if args.paths.is_empty() {
         Choice::Directory(global.config.clone())
@@ -38,12 +30,18 @@ pub fn check(global: &Global, args: &CheckArgs, output: &mut Output<'_>) -> Resu
     let mut noted = Vec::new();
     let loaded = match load(&choice, Trust::Read) {
         Ok(loaded) => loaded,
-        Err(faults) => return refuse(&faults, &[], &noted, output),
+        Err(faults) => {
+            session::tell(&faults, &[], &noted, output)?;
+            return Ok(1);
+        }
     };
     noted.extend(loaded.notes);
     let policy = match read(&loaded.sources) {
         Ok(policy) => policy,
-        Err(faults) => return refuse(&faults, &loaded.sources, &noted, output),
+        Err(faults) => {
+            session::tell(&faults, &loaded.sources, &noted, output)?;
+            return Ok(1);
+        }
     };
     noted.extend(notes(&policy));
     if output.format() == Format::Text {
@@ -62,26 +60,6 @@ pub fn check(global: &Global, args: &CheckArgs, output: &mut Output<'_>) -> Resu
     } else {
         0
     })
-}
-
-fn refuse(
-    faults: &Faults,
-    sources: &[Source],
-    notes: &[Note],
-    output: &mut Output<'_>,
-) -> Result<u8, Failure> {
-    output.result(
-        &Checked {
-            valid: false,
-            errors: faults.list(),
-            notes,
-        },
-        "",
-    )?;
-    if output.format() == Format::Text {
-        session::tell(faults, sources, output);
-    }
-    Ok(1)
 }
 
 fn summary(policy: &Policy, notes: usize) -> String {

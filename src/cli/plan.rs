@@ -7,6 +7,7 @@ use super::output::{Failure, Output};
 use super::{Global, OpenKernel, session};
 use crate::clock::{Clock, SystemClock};
 use crate::executor::change::{Prospect, prospect};
+use crate::kernel::Scope;
 use crate::model::names::PhaseName;
 use crate::plan::{Bounds, Goal, PlanReport, diff, report};
 use crate::store::Store;
@@ -56,7 +57,7 @@ pub fn plan(
         .map(Store::ids)
         .transpose()?
         .unwrap_or_default();
-    let held = kernel.observe()?.state;
+    let held = kernel.observe(Scope::All)?.state;
     let phase_now = store.as_ref().map(Store::phase).transpose()?.flatten();
     let phase = match &args.phase {
         Some(phase) => phase.clone(),

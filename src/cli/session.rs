@@ -4,15 +4,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nix::unistd::{Uid, User};
+use serde::Serialize;
 
 use super::Global;
-use super::output::{Failure, Output};
-use crate::check::unsupported;
+use super::output::{Failure, Format, Output};
+use crate::check::{Note, unsupported};
 use crate::executor::change::Order;
 use crate::load::{Choice, Trust, load};
 use crate::model::names::PhaseName;
 use crate::model::state::KernelState;
-use crate::policy::{Faults, Policy, Source, read, report};
+use crate::policy::{Fault, Faults, Policy, Source, read, report};
 use crate::store::Store;
 
 /// Where what must outlive a restart is kept, where nobody says otherwise.
@@ -24,23 +25,50 @@ pub fn policy(global: &Global, output: &mut Output<'_>) -> Result<Arc<Policy>, F
     let loaded = match load(&Choice::Directory(global.config.clone()), Trust::Apply) {
         Ok(loaded) => loaded,
         Err(faults) => {
-            tell(&faults, &[], output);
+            tell(&faults, &[], &[], output)?;
             return Err(Failure::Told);
         }
     };
     match read(&loaded.sources) {
         Ok(policy) => enforceable(policy),
         Err(faults) => {
-            tell(&faults, &loaded.sources, output);
+            tell(&faults, &loaded.sources, &loaded.notes, output)?;
             Err(Failure::Told)
         }
     }
 }
 
+/// What `check` prints as JSON, and every verb where the policy does not load.
+#[derive(Debug, Serialize)]
+pub struct Checked<'a> {
+    /// Whether the policy may be applied.
+    pub valid: bool,
+    /// What is wrong.
+    pub errors: &'a [Fault],
+    /// What is worth a look.
+    pub notes: &'a [Note],
+}
+
 /// Tells what is wrong with policy files.
-pub fn tell(faults: &Faults, sources: &[Source], output: &mut Output<'_>) {
-    let (style, width) = output.style();
-    output.say(report(faults, sources, style, width).trim_end());
+pub fn tell(
+    faults: &Faults,
+    sources: &[Source],
+    notes: &[Note],
+    output: &mut Output<'_>,
+) -> Result<(), Failure> {
+    if output.format() == Format::Text {
+        let (style, width) = output.style();
+        output.say(report(faults, sources, style, width).trim_end());
+        return Ok(());
+    }
+    output.result(
+        &Checked {
+            valid: false,
+            errors: faults.list(),
+            notes,
+        },
+        "",
+    )
 }
 
 /// Refuses a policy that asks for what this version cannot hold the line to.

@@ -8,8 +8,9 @@ use thiserror::Error;
 use super::{Shortfall, converge};
 use crate::clock::Clock;
 use crate::engine::{Engine, EngineError};
+use crate::kernel::Scope;
 use crate::kernel::{Kernel, KernelError};
-use crate::lower::{Facts, LowerError, Lowered, Names, lower};
+use crate::lower::{Facts, LowerError, Lowered, Names, lower, trees};
 use crate::model::desired::{Desired, Holding};
 use crate::model::filter::Table;
 use crate::model::ids::Ids;
@@ -108,7 +109,7 @@ pub fn survey(
     policy: &Policy,
     mut ids: Ids,
 ) -> Result<Survey, KernelError> {
-    let observed = kernel.observe()?;
+    let observed = kernel.observe(Scope::All)?;
     learn(&mut ids, policy, &observed.state);
     let present = policy
         .circuits()
@@ -271,7 +272,7 @@ impl Executor<'_> {
     /// # Errors
     /// Where something stays.
     pub fn tear_down(&mut self, order: &Order) -> Result<usize, ChangeError> {
-        let way_back = self.kernel.observe()?.state;
+        let way_back = self.kernel.observe(Scope::All)?.state;
         if way_back == KernelState::default() {
             return Ok(0);
         }
@@ -336,7 +337,7 @@ impl Executor<'_> {
                     names: &names,
                     bounds: &bounds,
                 };
-                converge(self.kernel, &goal)
+                converge(self.kernel, &goal, Scope::All)
                     .map(|reached| reached.writes)
                     .map_err(Stop::Shortfall)
             }
@@ -362,24 +363,45 @@ impl Executor<'_> {
             .phases()
             .get(engine.phase())
             .map(|phase| phase.ramp);
-        let mut writes = 0;
+        let (mut writes, mut steps) = (0, 0);
         loop {
             let now = self.clock.now();
             let next = engine.next_deadline(now);
             let desired = engine.desired(now);
-            let lowered = match next {
-                None => last.clone(),
-                Some(_) => lower(engine.policy(), &desired, &survey.facts, &mut survey.ids)
-                    .map_err(Stop::Lower)?,
+            let reached = match next {
+                // On its way a ramp changes rates alone; the rules are looked at when it begins and ends.
+                Some(_) => {
+                    let trees = trees(engine.policy(), &desired, &survey.facts, &survey.ids);
+                    let mut state = KernelState {
+                        trees: trees.map_err(Stop::Lower)?,
+                        table: None,
+                    };
+                    let scope = if steps == 0 {
+                        Scope::All
+                    } else {
+                        Scope::Shaping
+                    };
+                    if scope == Scope::All {
+                        state.table.clone_from(&last.state.table);
+                    }
+                    let goal = Goal {
+                        state: &state,
+                        names: &last.names,
+                        bounds: &bounds,
+                    };
+                    converge(self.kernel, &goal, scope)
+                }
+                None => {
+                    let goal = Goal {
+                        state: &last.state,
+                        names: &last.names,
+                        bounds: &bounds,
+                    };
+                    converge(self.kernel, &goal, Scope::All)
+                }
             };
-            let goal = Goal {
-                state: &lowered.state,
-                names: &lowered.names,
-                bounds: &bounds,
-            };
-            writes += converge(self.kernel, &goal)
-                .map_err(Stop::Shortfall)?
-                .writes;
+            writes += reached.map_err(Stop::Shortfall)?.writes;
+            steps += 1;
             let done = match next {
                 None => Fraction::ONE,
                 Some(_) => Fraction::of(now.since(began), length.unwrap_or_default()),
@@ -436,7 +458,7 @@ impl Executor<'_> {
             names,
             bounds,
         };
-        match converge(self.kernel, &goal) {
+        match converge(self.kernel, &goal, Scope::All) {
             Ok(_) => Ok(self
                 .store
                 .close(record, RecordState::Undone, self.clock.date())?),
@@ -462,7 +484,7 @@ pub fn take_out(kernel: &mut dyn Kernel) -> Result<usize, Shortfall> {
         names: &Names::default(),
         bounds: &Bounds::default(),
     };
-    converge(kernel, &goal).map(|reached| reached.writes)
+    converge(kernel, &goal, Scope::All).map(|reached| reached.writes)
 }
 
 /// Why a change was broken off.

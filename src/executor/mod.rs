@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 
 use thiserror::Error;
 
-use crate::kernel::{Kernel, KernelError, OpError};
+use crate::kernel::{Kernel, KernelError, OpError, Scope};
 use crate::model::names::DeviceName;
 use crate::plan::op::Op;
 use crate::plan::{Goal, Plan, Step, diff};
@@ -156,11 +156,15 @@ impl Stopped {
 ///
 /// # Errors
 /// Where something is still left after a few rounds; what is there then still conserves.
-pub fn converge(kernel: &mut dyn Kernel, goal: &Goal<'_>) -> Result<Reached, Shortfall> {
+pub fn converge(
+    kernel: &mut dyn Kernel,
+    goal: &Goal<'_>,
+    scope: Scope,
+) -> Result<Reached, Shortfall> {
     let mut reached = Reached::default();
     let mut failed = Vec::new();
     for _ in 0..ROUNDS {
-        let plan = remaining(kernel, goal)?;
+        let plan = remaining(kernel, goal, scope)?;
         if plan.is_empty() {
             return Ok(reached);
         }
@@ -168,7 +172,7 @@ pub fn converge(kernel: &mut dyn Kernel, goal: &Goal<'_>) -> Result<Reached, Sho
         reached.writes += execution.done;
         failed = execution.failed;
     }
-    let left = remaining(kernel, goal)?.ops().count();
+    let left = remaining(kernel, goal, scope)?.ops().count();
     if left == 0 {
         Ok(reached)
     } else {
@@ -176,8 +180,8 @@ pub fn converge(kernel: &mut dyn Kernel, goal: &Goal<'_>) -> Result<Reached, Sho
     }
 }
 
-fn remaining(kernel: &mut dyn Kernel, goal: &Goal<'_>) -> Result<Plan, KernelError> {
-    Ok(diff(&kernel.observe()?, goal))
+fn remaining(kernel: &mut dyn Kernel, goal: &Goal<'_>, scope: Scope) -> Result<Plan, KernelError> {
+    Ok(diff(&kernel.observe(scope)?, goal))
 }
 
 fn describe(op: &Op) -> String {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::tc::htb::INNER_QUANTUM;
-use super::{Kernel, KernelError, OpError};
+use super::{Kernel, KernelError, OpError, Scope};
 use crate::model::class::Priority;
 use crate::model::names::DeviceName;
 use crate::model::state::{
@@ -226,8 +226,12 @@ impl FakeKernel {
 }
 
 impl Kernel for FakeKernel {
-    fn observe(&mut self) -> Result<Observed, KernelError> {
-        Ok(self.observed.clone())
+    fn observe(&mut self, scope: Scope) -> Result<Observed, KernelError> {
+        let mut observed = self.observed.clone();
+        if scope == Scope::Shaping {
+            observed.state.table = None;
+        }
+        Ok(observed)
     }
 
     fn apply(&mut self, ops: &[Op]) -> Vec<Result<(), OpError>> {

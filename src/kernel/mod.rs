@@ -20,11 +20,11 @@ use tc::stats::Counters;
 /// Synchronous: the writes of a stage take milliseconds. One implementation is the machine's
 /// ([`Host`]), one is in memory ([`fake::FakeKernel`]) and is held to the same questions by a test.
 pub trait Kernel {
-    /// Reads all that is ours, and the devices of this network namespace.
+    /// Reads what is ours, as far as `scope` reaches, and the devices of this network namespace.
     ///
     /// # Errors
     /// Where a read fails, or twice in a row contradicts itself.
-    fn observe(&mut self) -> Result<Observed, KernelError>;
+    fn observe(&mut self, scope: Scope) -> Result<Observed, KernelError>;
 
     /// Writes `ops` in order, one after another, and says of each what became of it.
     ///
@@ -37,6 +37,15 @@ pub trait Kernel {
     /// # Errors
     /// Where the kernel cannot be asked.
     fn leaves(&mut self, device: &DeviceName) -> Result<BTreeSet<LeafKind>, KernelError>;
+}
+
+/// How much of what is ours is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// All of it.
+    All,
+    /// Traffic control alone; the packet filter's table is told as none.
+    Shaping,
 }
 
 /// A read that failed.
@@ -143,12 +152,15 @@ impl Host {
 }
 
 impl Kernel for Host {
-    fn observe(&mut self) -> Result<Observed, KernelError> {
+    fn observe(&mut self, scope: Scope) -> Result<Observed, KernelError> {
         let seen = tc::observe::observe(&mut self.socket)?;
         Ok(Observed {
             state: KernelState {
                 trees: seen.trees,
-                table: nft::read()?,
+                table: match scope {
+                    Scope::All => nft::read()?,
+                    Scope::Shaping => None,
+                },
             },
             devices: seen.devices,
         })

@@ -101,25 +101,38 @@ pub fn lower(
     ids.assign(desired.nodes.keys().cloned(), devices)
         .map_err(|error| vec![error.into()])?;
 
-    let mut errors = Vec::new();
     let table = classify::table(policy, ids).map_err(|error| vec![error.into()])?;
-    let mut state = KernelState {
-        trees: BTreeMap::new(),
-        table: Some(table),
-    };
+    Ok(Lowered {
+        state: KernelState {
+            trees: trees(policy, desired, facts, ids)?,
+            table: Some(table),
+        },
+        names: Names::new(policy, ids),
+    })
+}
+
+/// The trees alone, of places that have their numbers: all that the steps of a ramp change.
+///
+/// # Errors
+/// All that stands in the way, not the first only.
+pub fn trees(
+    policy: &Policy,
+    desired: &Desired,
+    facts: &Facts,
+    ids: &Ids,
+) -> Result<BTreeMap<DeviceName, Tree>, Vec<LowerError>> {
+    let mut trees = BTreeMap::new();
+    let mut errors = Vec::new();
     for circuit in policy.circuits().values() {
         match tree(circuit, desired, facts, ids) {
             Ok(tree) => {
-                state.trees.insert(circuit.device.clone(), tree);
+                trees.insert(circuit.device.clone(), tree);
             }
             Err(mut more) => errors.append(&mut more),
         }
     }
     if errors.is_empty() {
-        Ok(Lowered {
-            state,
-            names: Names::new(policy, ids),
-        })
+        Ok(trees)
     } else {
         Err(errors)
     }
@@ -149,10 +162,12 @@ fn tree(
     let Some(major) = ids.major(&circuit.device) else {
         return Err(errors);
     };
+    // Places are in order, the circuits' first.
+    let first = NodeKey::new(circuit.name.clone(), Place::Circuit);
     let places: Vec<(&NodeKey, &Holding)> = desired
         .nodes
-        .iter()
-        .filter(|(key, _)| key.circuit == circuit.name)
+        .range(first..)
+        .take_while(|(key, _)| key.circuit == circuit.name)
         .collect();
     let parents: BTreeSet<NodeKey> = places.iter().filter_map(|(key, _)| key.parent()).collect();
 

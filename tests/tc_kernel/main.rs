@@ -11,7 +11,7 @@ mod writes;
 
 use std::collections::BTreeSet;
 use std::process::Command;
-use wanshift::kernel::{Host, Kernel};
+use wanshift::kernel::{Host, Kernel, Scope};
 use wanshift::model::state::{Leaf, LeafKind};
 
 use common::*;
@@ -105,7 +105,10 @@ fn leaves_come_back(kinds: &BTreeSet<LeafKind>) {
         for to in leaves_of(*kind) {
             all_well(&host.apply(&[set_leaf(&device, 0x20, from, to)]));
             let expected = tree(&[(0x20, with_leaf(bare.clone(), to))]);
-            assert_eq!(tree_of(&host.observe().unwrap(), &device), expected);
+            assert_eq!(
+                tree_of(&host.observe(Scope::All).unwrap(), &device),
+                expected
+            );
             from = Some(to);
         }
         // What somebody else made of it is not ours any more.
@@ -121,7 +124,10 @@ fn leaves_come_back(kinds: &BTreeSet<LeafKind>) {
             "tc qdisc del {parent} && tc qdisc add {parent} handle 20: {kind} {parameter}"
         ));
         let expected = tree(&[(0x20, with_leaf(bare.clone(), Leaf::Other))]);
-        assert_eq!(tree_of(&host.observe().unwrap(), &device), expected);
+        assert_eq!(
+            tree_of(&host.observe(Scope::All).unwrap(), &device),
+            expected
+        );
         from = Some(Leaf::Other);
     }
     println!("{}", sh("tc qdisc show dev wan0"));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::process::Command;
-use wanshift::kernel::{Host, Kernel, OpError};
+use wanshift::kernel::{Host, Kernel, OpError, Scope};
 use wanshift::model::names::DeviceName;
 use wanshift::model::state::{Leaf, Minor, Role, Root};
 use wanshift::plan::op::Op;
@@ -29,7 +29,7 @@ fn other_hands_are_seen() {
         sh("tc qdisc del dev wan0 parent 7a01:13");
         sh("tc class add dev wan0 parent 7a01:10 classid 7a01:9000 htb rate 1mbit");
         sh("tc class add dev wan0 parent 7a01:9000 classid 7a01:50 htb rate 1mbit");
-        let observed = tree_of(&host.observe().unwrap(), &device);
+        let observed = tree_of(&host.observe(Scope::All).unwrap(), &device);
         let found: BTreeMap<u16, Option<Option<Leaf>>> = observed
             .classes
             .iter()
@@ -53,7 +53,10 @@ fn other_hands_are_seen() {
             set_leaf(&device, 0x13, None, to),
         ];
         all_well(&host.apply(&ops));
-        assert_eq!(tree_of(&host.observe().unwrap(), &device), tree(&classes));
+        assert_eq!(
+            tree_of(&host.observe(Scope::All).unwrap(), &device),
+            tree(&classes)
+        );
         // An Other that is gone meanwhile is no failure.
         sh("tc qdisc del dev wan0 parent 7a01:12");
         all_well(&host.apply(&[set_leaf(&device, 0x12, Some(Leaf::Other), to)]));
@@ -95,7 +98,7 @@ fn what_stands_still_is_seen_beside_what_comes_and_goes() {
         });
         let (mut reads, mut gave_up) = (0, 0);
         while batch.try_wait().unwrap().is_none() {
-            match host.observe() {
+            match host.observe(Scope::All) {
                 Ok(observed) => {
                     reads += 1;
                     assert_eq!(tree_of(&observed, &device), expected, "read {reads}");
@@ -109,7 +112,10 @@ fn what_stands_still_is_seen_beside_what_comes_and_goes() {
         feeder.join().unwrap();
         println!("{reads} reads, {gave_up} gave up");
         assert!(reads > gave_up);
-        assert_eq!(tree_of(&host.observe().unwrap(), &device), expected);
+        assert_eq!(
+            tree_of(&host.observe(Scope::All).unwrap(), &device),
+            expected
+        );
     });
 }
 
@@ -120,7 +126,7 @@ fn devices_of_other_kinds_are_told() {
         sh("ip link add 'wei$rd' type ifb");
         sh("[ -e /dev/net/tun ] || modprobe tun; ip tuntap add dev tun7 mode tun");
         let mut host = Host::open().unwrap();
-        let before = host.observe().unwrap();
+        let before = host.observe(Scope::All).unwrap();
         let names: Vec<_> = before.devices.keys().map(DeviceName::as_str).collect();
         let header = |name: &str| before.devices[&name.parse::<DeviceName>().unwrap()].header;
         assert_eq!(["ifb7", "lo", "tun7"].map(header), [14, 14, 0]);
@@ -137,14 +143,17 @@ fn devices_of_other_kinds_are_told() {
         assert_eq!(before.devices[&ifb].root, default);
         let class = with_leaf(leaf(None, "1mbit", "1mbit"), Leaf::Pfifo { limit: 9 });
         all_well(&host.apply(&ops_for(&ifb, &[(2, class.clone())])));
-        assert_eq!(tree_of(&host.observe().unwrap(), &ifb), tree(&[(2, class)]));
+        assert_eq!(
+            tree_of(&host.observe(Scope::All).unwrap(), &ifb),
+            tree(&[(2, class)])
+        );
         let gone = Op::DeleteRoot {
             device: ifb,
             major: major(),
             default: Minor::CONTROL,
         };
         all_well(&host.apply(&[gone]));
-        assert_eq!(host.observe().unwrap(), before);
+        assert_eq!(host.observe(Scope::All).unwrap(), before);
     });
 }
 
@@ -155,7 +164,7 @@ fn a_device_made_again_is_found_under_its_new_index() {
         let mut host = Host::open().unwrap();
         let class = leaf(None, "1mbit", "1mbit");
         all_well(&host.apply(&ops_for(&device, &[(2, class.clone())])));
-        let before = host.observe().unwrap().devices[&device].index;
+        let before = host.observe(Scope::All).unwrap().devices[&device].index;
         sh("ip link del wan0");
         let results = host.apply(&[change(&device, 2, &class, &class)]);
         assert_eq!(
@@ -164,10 +173,10 @@ fn a_device_made_again_is_found_under_its_new_index() {
                 device: device.clone()
             })]
         );
-        assert!(host.observe().unwrap().state.trees.is_empty());
+        assert!(host.observe(Scope::All).unwrap().state.trees.is_empty());
         veth();
         all_well(&host.apply(&ops_for(&device, &[(2, class.clone())])));
-        let observed = host.observe().unwrap();
+        let observed = host.observe(Scope::All).unwrap();
         assert_ne!(observed.devices[&device].index, before);
         assert_eq!(tree_of(&observed, &device), tree(&[(2, class)]));
     });

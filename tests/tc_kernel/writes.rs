@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use wanshift::kernel::tc::answer::Reply;
 use wanshift::kernel::tc::apply::change_classes;
 use wanshift::kernel::tc::socket::RouteSocket;
-use wanshift::kernel::{Host, Kernel, OpError};
+use wanshift::kernel::{Host, Kernel, OpError, Scope};
 use wanshift::model::class::Priority;
 use wanshift::model::state::{ForeignRoot, Leaf, LeafKind, Minor, Role, Root};
 use wanshift::plan::op::Op;
@@ -16,7 +16,7 @@ fn what_is_observed_is_what_was_asked() {
     in_namespace(|| {
         let device = veth();
         let mut host = Host::open().unwrap();
-        let before = host.observe().unwrap();
+        let before = host.observe(Scope::All).unwrap();
         assert_eq!(
             before.devices[&device].root,
             Root::Default {
@@ -29,7 +29,7 @@ fn what_is_observed_is_what_was_asked() {
         assert!(before.state.trees.is_empty());
 
         all_well(&host.apply(&ops_for(&device, &sample())));
-        let after = host.observe().unwrap();
+        let after = host.observe(Scope::All).unwrap();
         assert_eq!(tree_of(&after, &device), tree(&sample()));
         assert_eq!(after.devices[&device].root, Root::Ours);
 
@@ -55,7 +55,7 @@ fn what_is_observed_is_what_was_asked() {
             default: Minor::CONTROL,
         }];
         all_well(&host.apply(&gone));
-        assert_eq!(host.observe().unwrap(), before);
+        assert_eq!(host.observe(Scope::All).unwrap(), before);
     });
 }
 
@@ -82,7 +82,10 @@ fn rates_go_from_eight_bits_to_terabits() {
             all_well(&host.apply(&[add(&device, number, &class)]));
             expected.push((number, class));
         }
-        assert_eq!(tree_of(&host.observe().unwrap(), &device), tree(&expected));
+        assert_eq!(
+            tree_of(&host.observe(Scope::All).unwrap(), &device),
+            tree(&expected)
+        );
         let text = sh("tc class show dev wan0");
         assert!(text.contains("rate 40Gbit ceil 10Tbit"), "{text}");
     });
@@ -121,7 +124,7 @@ fn a_change_in_place_keeps_counters_and_leaf() {
         assert!(counters[0].1.packets >= before.1.packets);
         let other = with_leaf(other, Leaf::Pfifo { limit: 78 });
         assert_eq!(
-            tree_of(&host.observe().unwrap(), &device),
+            tree_of(&host.observe(Scope::All).unwrap(), &device),
             tree(&[(2, other)])
         );
         let text = sh("tc -s qdisc show dev wan0");
@@ -196,7 +199,7 @@ fn a_failure_is_its_ops_alone() {
         assert_eq!(refusal(202).0, nix::libc::EINVAL);
         assert!(matches!(results[203], Err(OpError::NoDevice { .. })));
 
-        let observed = tree_of(&host.observe().unwrap(), &device);
+        let observed = tree_of(&host.observe(Scope::All).unwrap(), &device);
         for (number, class) in &observed.classes {
             let unchanged = [
                 0x105,
@@ -233,7 +236,10 @@ fn a_class_with_children_is_not_deleted() {
         println!("{}", results[0].as_ref().unwrap_err());
         assert_eq!(results[1], Ok(()));
         let left: Vec<_> = sample().into_iter().filter(|(n, _)| *n != 0x30).collect();
-        assert_eq!(tree_of(&host.observe().unwrap(), &device), tree(&left));
+        assert_eq!(
+            tree_of(&host.observe(Scope::All).unwrap(), &device),
+            tree(&left)
+        );
     });
 }
 
@@ -247,16 +253,22 @@ fn a_foreign_root_stays() {
             kind: "pfifo".to_owned(),
             major: 1,
         });
-        assert_eq!(host.observe().unwrap().devices[&device].root, foreign);
+        assert_eq!(
+            host.observe(Scope::All).unwrap().devices[&device].root,
+            foreign
+        );
         let results = host.apply(&[add_root(&device)]);
         println!("{}", results[0].as_ref().unwrap_err());
         assert!(
             matches!(&results[0], Err(OpError::Refused { errno, .. }) if *errno == nix::libc::EEXIST)
         );
-        assert_eq!(host.observe().unwrap().devices[&device].root, foreign);
+        assert_eq!(
+            host.observe(Scope::All).unwrap().devices[&device].root,
+            foreign
+        );
         // Nor is somebody else's HTB ours.
         sh("tc qdisc replace dev wan0 root handle 2: htb default 1");
-        let observed = host.observe().unwrap();
+        let observed = host.observe(Scope::All).unwrap();
         assert!(matches!(
             observed.devices[&device].root,
             Root::Foreign { .. }
@@ -276,7 +288,10 @@ fn a_thousand_classes() {
             classes.push((number, with_leaf(class, Leaf::Pfifo { limit: 100 })));
         }
         all_well(&host.apply(&ops_for(&device, &classes)));
-        assert_eq!(tree_of(&host.observe().unwrap(), &device), tree(&classes));
+        assert_eq!(
+            tree_of(&host.observe(Scope::All).unwrap(), &device),
+            tree(&classes)
+        );
         let mut counters = Vec::new();
         host.counters(&device, major(), &mut counters).unwrap();
         let ids: BTreeSet<_> = counters.iter().map(|(id, _)| id.minor.get()).collect();
@@ -322,7 +337,7 @@ fn a_warning_beside_a_success_is_logged() {
             leaf: None,
         };
         let mut socket = RouteSocket::open().unwrap();
-        let index = host.observe().unwrap().devices[&device].index;
+        let index = host.observe(Scope::All).unwrap().devices[&device].index;
         let log = logged(|| {
             let replies = change_classes(&mut socket, index, [(id(2), &bare)]);
             assert_eq!(replies, [Reply::Done]);
@@ -341,7 +356,10 @@ fn a_foreign_root_that_may_be_adopted_is_replaced() {
         sh("tc qdisc add dev wan0 root handle 1: htb default 5");
         sh("tc class add dev wan0 parent 1: classid 1:5 htb rate 1mbit");
         let mut host = Host::open().unwrap();
-        let Root::Foreign(found) = host.observe().unwrap().devices[&device].root.clone() else {
+        let Root::Foreign(found) = host.observe(Scope::All).unwrap().devices[&device]
+            .root
+            .clone()
+        else {
             panic!("not told as somebody else's");
         };
         let class = with_leaf(leaf(None, "1mbit", "1mbit"), Leaf::Pfifo { limit: 3 });
@@ -353,7 +371,7 @@ fn a_foreign_root_that_may_be_adopted_is_replaced() {
             over: Some(found),
         };
         all_well(&host.apply(&ops));
-        let observed = host.observe().unwrap();
+        let observed = host.observe(Scope::All).unwrap();
         assert_eq!(tree_of(&observed, &device), tree(&[(2, class)]));
         assert!(!sh("tc class show dev wan0").contains("1:5"));
     });
