@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 
 /// A datagram flood that is not started yet.
 pub struct UdpFlood {
-    from: (Namespace, IpAddr),
+    from: (Namespace, SocketAddr),
     to: (Namespace, SocketAddr),
     rate: u64,
     payload: usize,
@@ -25,12 +25,19 @@ impl UdpFlood {
     /// 100 Mbit/s of payload in datagrams of 1,200 bytes, unless told otherwise.
     pub fn new(from: (&Namespace, IpAddr), to: (&Namespace, IpAddr), port: u16) -> Self {
         Self {
-            from: (from.0.clone(), from.1),
+            from: (from.0.clone(), SocketAddr::new(from.1, 0)),
             to: (to.0.clone(), SocketAddr::new(to.1, port)),
             rate: 100_000_000,
             payload: 1200,
             dscp: 0,
         }
+    }
+
+    /// The sender is a server with this port: the receiver opens the connection with a datagram of its
+    /// own, and what follows are replies.
+    pub fn source_port(mut self, port: u16) -> Self {
+        self.from.1.set_port(port);
+        self
     }
 
     /// Bit/s of payload.
@@ -56,12 +63,15 @@ impl UdpFlood {
         let (dscp, rate, payload) = (self.dscp, self.rate, self.payload);
         let receiver = self.to.0.make(|| udp(self.to.1, 0));
         let target = receiver.local_addr().unwrap();
-        let source = SocketAddr::new(self.from.1, 0);
+        let source = self.from.1;
         let sender = self.from.0.make(|| {
             let socket = udp(source, dscp);
             socket.connect(target).expect("a route");
             socket
         });
+        if source.port() != 0 {
+            receiver.send_to(&[0], source).expect("a route back");
+        }
         let gauge = Gauge::new();
         let of = gauge.clone();
         let receiving = std::thread::spawn(move || receive(&receiver, payload, &of));
