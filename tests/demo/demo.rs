@@ -48,7 +48,7 @@ fn main() -> ExitCode {
         eprintln!("usage: demo PROGRAM [--quick]");
         return ExitCode::from(2);
     };
-    let seconds = |quick, full| Duration::from_millis(if quick { 2000 } else { full });
+    let seconds = |quick, full| Duration::from_millis(if quick { 2500 } else { full });
     let quick = match arguments.next() {
         None => false,
         Some(word) if word == "--quick" => true,
@@ -87,10 +87,9 @@ fn play(page: &mut Page, program: PathBuf, pace: &Pace) {
             "and two thin sites fill the MPLS circuit.",
         ],
     );
-    page.command(&format!(
-        "export WANSHIFT_CONFIG={}",
-        edge.config().display()
-    ));
+    for (name, path) in edge.settings() {
+        page.command(&format!("export {name}={}", path.display()));
+    }
     page.answer(&edge.run(page, &["check"]));
     page.answer(last_line(&edge.run(page, &["apply"])));
     let at_office = desktops(&lab, OFFICE);
@@ -103,8 +102,8 @@ fn play(page: &mut Page, program: PathBuf, pace: &Pace) {
         "Everybody is sent home",
         &[
             "1,100 desktops want 154 Mbit/s of a circuit that has 100. The gateway's class",
-            "goes first and gets what there is, less the 2 % that the rest is promised:",
-            "too little for anybody to work.",
+            "goes first and gets what there is, less the 2 % that the rest is promised.",
+            "More than a third of what the desktops send is dropped.",
         ],
     );
     let at_home = desktops(&lab, HOME);
@@ -131,8 +130,8 @@ fn play(page: &mut Page, program: PathBuf, pace: &Pace) {
         "The shift",
         &[
             "Ten seconds, in small steps, all senders at full load. What one circuit gives",
-            "up the other gets, never earlier. The help desk's flow of 1,000 datagrams a",
-            "second is watched for losses.",
+            "up the other gets, never earlier. Measured is the second that just ended. The",
+            "help desk's flow of 1,000 datagrams a second is watched for losses.",
         ],
     );
     shift(page, &lab, &edge, &at_home);
@@ -258,7 +257,7 @@ fn shift(page: &mut Page, lab: &Lab, edge: &Edge<'_>, at_home: &traffic::Desktop
             "mbit",
         ] = words[..]
         else {
-            page.answer(line);
+            page.talk(line);
             return;
         };
         if !titled {
@@ -298,9 +297,10 @@ fn shift(page: &mut Page, lab: &Lab, edge: &Edge<'_>, at_home: &traffic::Desktop
             ),
         ],
     );
+    page.answer("\nBuckets hold 10 ms of their rate, so a second may carry 1 % above the pool.");
     page.answer(&format!(
-        "\nTheir delay: {:.1} ms for half of them, {:.1} ms at most but for one in a hundred.",
-        calls.delay(50.0).as_secs_f64() * 1e3,
-        calls.delay(99.0).as_secs_f64() * 1e3,
+        "The help desk's datagrams took {} µs, one in a hundred more than {} µs.",
+        calls.delay(50.0).as_micros(),
+        calls.delay(99.0).as_micros(),
     ));
 }

@@ -48,7 +48,15 @@ impl<'a> Edge<'a> {
         edge
     }
 
-    pub fn config(&self) -> PathBuf {
+    /// What the administrator sets, once.
+    pub fn settings(&self) -> [(&'static str, PathBuf); 2] {
+        [
+            ("WANSHIFT_CONFIG", self.config()),
+            ("WANSHIFT_STATE", self.directory.path().join("state")),
+        ]
+    }
+
+    fn config(&self) -> PathBuf {
         self.directory.path().join("etc")
     }
 
@@ -56,15 +64,14 @@ impl<'a> Edge<'a> {
         let mut command = self.lab.edge().command(self.program.to_str().unwrap());
         command
             .args(arguments)
-            .env("WANSHIFT_CONFIG", self.config())
-            .env("WANSHIFT_STATE", self.directory.path().join("state"))
+            .envs(self.settings())
             .env_remove("WANSHIFT_LOG");
         command
     }
 
     /// Runs the program, which must succeed, and shows the command; returns stdout.
     pub fn run(&self, page: &Page, arguments: &[&str]) -> String {
-        self.follow(page, arguments, |line| page.answer(line))
+        self.follow(page, arguments, |line| page.talk(line))
     }
 
     /// The same, where each line of its talk goes to `talk` as it comes.

@@ -1,9 +1,12 @@
 //! What is printed: acts, the administrator's commands, tables of policy against measured.
 
+use std::cell::Cell;
 use std::io::{IsTerminal, Write, stdout};
 
 /// How far a figure may be off, in percent.
 const TOLERANCE: f64 = 5.0;
+/// How wide text is set, in columns.
+const WIDTH: usize = 80;
 
 /// What a policy says of a figure.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +29,8 @@ pub struct Row {
 /// The page that the demo is printed on.
 pub struct Page {
     colour: bool,
+    /// Whether the last line was narration, which what follows is set off from.
+    narrated: Cell<bool>,
     acts: usize,
     figures: usize,
     off: Vec<String>,
@@ -36,6 +41,7 @@ impl Page {
         let wanted = !std::env::var_os("NO_COLOR").is_some_and(|set| !set.is_empty());
         Self {
             colour: wanted && stdout().is_terminal(),
+            narrated: Cell::new(false),
             acts: 0,
             figures: 0,
             off: Vec::new(),
@@ -64,15 +70,18 @@ impl Page {
         for line in narration {
             self.line(&format!("   {line}"));
         }
-        self.line("");
+        self.narrated.set(true);
     }
 
     /// A command, as the administrator types it.
     pub fn command(&self, text: &str) {
+        if self.narrated.take() {
+            self.line("");
+        }
         self.line(&self.paint("1", &format!("   edge# {text}")));
     }
 
-    /// What a program answered.
+    /// What a program answered, as it is but for the indent: a table of its own may be wide.
     pub fn answer(&self, text: &str) {
         for line in text.trim_end().lines() {
             let line = format!("   {line}");
@@ -80,9 +89,24 @@ impl Page {
         }
     }
 
+    /// What a program said besides, folded to the page's width.
+    pub fn talk(&self, text: &str) {
+        let mut line = String::from("  ");
+        for word in text.split_whitespace() {
+            if line.chars().count() + 1 + word.chars().count() > WIDTH {
+                self.line(&line);
+                line = String::from("    ");
+            }
+            line.push(' ');
+            line.push_str(word);
+        }
+        self.line(&line);
+    }
+
     /// A table of policy against measured, each figure judged.
     pub fn table(&mut self, unit: &str, rows: &[Row]) {
         let head = format!("   {unit:<47}{:>9}{:>10}{:>9}", "policy", "measured", "off");
+        self.narrated.set(false);
         self.line("");
         self.line(&self.paint("2", &head));
         for row in rows {

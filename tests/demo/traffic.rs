@@ -30,6 +30,7 @@ pub fn desktops(lab: &Lab, sessions: u64) -> Desktops {
         0,
     )
     .source_port(DESKTOPS)
+    .first()
     .payload(PAYLOAD as usize)
     .rate(sessions * SESSION * PAYLOAD / (PAYLOAD + HEADERS));
     Desktops(flow.start())

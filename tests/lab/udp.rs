@@ -2,7 +2,7 @@
 
 use super::Namespace;
 use super::series::{Gauge, Series};
-use super::socket::{drops, udp};
+use super::socket::{drops, run_first, udp};
 use super::time::{SECOND, now, sleep_until};
 use nix::libc;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -16,6 +16,7 @@ pub struct UdpFlood {
     rate: u64,
     payload: usize,
     dscp: u8,
+    first: bool,
 }
 
 /// How many datagrams go in one system call.
@@ -30,6 +31,7 @@ impl UdpFlood {
             rate: 100_000_000,
             payload: 1200,
             dscp: 0,
+            first: false,
         }
     }
 
@@ -43,6 +45,13 @@ impl UdpFlood {
     /// Bit/s of payload.
     pub fn rate(mut self, rate: u64) -> Self {
         self.rate = rate;
+        self
+    }
+
+    /// The sender goes before all else on its core, so that it keeps its pace on a loaded machine. For
+    /// rates that leave the core time for others.
+    pub fn first(mut self) -> Self {
+        self.first = true;
         self
     }
 
@@ -60,7 +69,7 @@ impl UdpFlood {
 
     /// Sends until it is stopped.
     pub fn start(self) -> Running {
-        let (dscp, rate, payload) = (self.dscp, self.rate, self.payload);
+        let (dscp, rate, payload, first) = (self.dscp, self.rate, self.payload, self.first);
         let receiver = self.to.0.make(|| udp(self.to.1, 0));
         let target = receiver.local_addr().unwrap();
         let source = self.from.1;
@@ -76,7 +85,12 @@ impl UdpFlood {
         let of = gauge.clone();
         let receiving = std::thread::spawn(move || receive(&receiver, payload, &of));
         let of = gauge.clone();
-        let sending = std::thread::spawn(move || send(&sender, rate, payload, &of));
+        let sending = std::thread::spawn(move || {
+            if first {
+                run_first();
+            }
+            send(&sender, rate, payload, &of)
+        });
         Running {
             gauge,
             sending,
