@@ -297,7 +297,7 @@ fn shift(page: &mut Page, lab: &Lab, edge: &Edge<'_>, at_home: &traffic::Desktop
             ),
         ],
     );
-    page.answer("\nBuckets hold 10 ms of their rate, so a second may carry 1 % above the pool.");
+    page.answer("\nBuckets hold 8 ms of their rate, so a second may carry 0.8 % above the pool.");
     page.answer(&format!(
         "The help desk's datagrams took {} µs, one in a hundred more than {} µs.",
         calls.delay(50.0).as_micros(),
