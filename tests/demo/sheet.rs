@@ -38,7 +38,7 @@ pub struct Page {
 
 impl Page {
     pub fn new() -> Self {
-        let wanted = !std::env::var_os("NO_COLOR").is_some_and(|set| !set.is_empty());
+        let wanted = std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
         Self {
             colour: wanted && stdout().is_terminal(),
             narrated: Cell::new(false),
