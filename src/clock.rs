@@ -14,7 +14,7 @@ pub trait Clock {
     /// The date and time, as far as the host knows them.
     fn date(&self) -> jiff::Timestamp;
 
-    /// Waits until `moment`; comes back earlier where a signal asks for it.
+    /// Waits until `moment`.
     fn wait_until(&self, moment: Moment);
 }
 

@@ -18,14 +18,15 @@ use std::time::Duration;
 use proptest::prelude::*;
 use tempfile::TempDir;
 use wanshift::clock::Clock;
-use wanshift::executor::change::{ChangeError, Executor, Order, Progress, prospect};
+use wanshift::executor::change::{ChangeError, Executor, Order, Progress, Stop};
+use wanshift::executor::survey::prospect;
 use wanshift::kernel::fake::FakeKernel;
 use wanshift::kernel::{Kernel, KernelError, OpError, Scope};
 use wanshift::model::ids::Ids;
 use wanshift::model::names::{DeviceName, PhaseName};
-use wanshift::model::state::{Device, KernelState, LeafKind, Observed, Root};
-use wanshift::plan::breaches;
+use wanshift::model::state::{Device, KernelState, Leaf, LeafKind, Observed, Role, Root, TcClass};
 use wanshift::plan::op::Op;
+use wanshift::plan::{PoolBound, breaches};
 use wanshift::policy::{Policy, Source, read};
 use wanshift::store::{RecordState, Store};
 use wanshift::units::{Moment, Rate};
@@ -87,6 +88,13 @@ fn phase(name: &str) -> PhaseName {
     name.parse().unwrap()
 }
 
+fn pool() -> [PoolBound; 1] {
+    [PoolBound {
+        devices: BTreeSet::from(DEVICES.map(device)),
+        room: Rate::from_bits(POOL).unwrap(),
+    }]
+}
+
 /// What goes wrong at a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
@@ -104,6 +112,8 @@ struct Watched {
     dies_at: Option<usize>,
     writes: usize,
     reads: usize,
+    vanishes_at: Option<(usize, DeviceName)>,
+    vanished: Option<(DeviceName, Device)>,
     store: PathBuf,
     broken: Vec<String>,
 }
@@ -130,6 +140,8 @@ impl Watched {
             dies_at: None,
             writes: 0,
             reads: 0,
+            vanishes_at: None,
+            vanished: None,
             store: store.to_owned(),
             broken: Vec::new(),
         }
@@ -146,11 +158,7 @@ impl Watched {
     }
 
     fn look(&mut self, op: &Op) {
-        let pools = [(
-            BTreeSet::from(DEVICES.map(device)),
-            Rate::from_bits(POOL).unwrap(),
-        )];
-        for breach in breaches(&self.kernel.held().state, &pools) {
+        for breach in breaches(&self.kernel.held().state, &pool()) {
             self.broken.push(format!("after {op:?}: {breach}"));
         }
     }
@@ -190,6 +198,13 @@ impl Kernel for Watched {
                     panic!("killed");
                 }
                 self.look_at_the_record(op);
+                if let Some((at, device)) = self.vanishes_at.clone()
+                    && self.writes >= at
+                    && let Some(facts) = self.kernel.held_mut().devices.remove(&device)
+                {
+                    self.kernel.held_mut().state.trees.remove(&device);
+                    self.vanished = Some((device, facts));
+                }
                 let fault = self.faults.get(self.writes).copied().unwrap_or(Fault::None);
                 self.writes += 1;
                 let lost = || {
@@ -220,8 +235,8 @@ impl Kernel for Watched {
             .collect()
     }
 
-    fn leaves(&mut self, device: &DeviceName) -> Result<BTreeSet<LeafKind>, KernelError> {
-        self.kernel.leaves(device)
+    fn leaves(&mut self) -> Result<BTreeSet<LeafKind>, KernelError> {
+        self.kernel.leaves()
     }
 }
 
@@ -288,7 +303,7 @@ impl Bench {
             self.clock.now(),
         )?;
         self.executor()
-            .carry_out(&order(name), prospect, &mut go_on)
+            .carry_out(&order(name), &prospect, &mut go_on)
     }
 
     fn executor(&mut self) -> Executor<'_> {
@@ -417,8 +432,8 @@ proptest! {
             steps += 1;
             if steps > after { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        let outcome = bench.executor().carry_out(&order("telework"), prospect, &mut watcher);
-        prop_assert!(matches!(outcome, Err(ChangeError::Interrupted)));
+        let outcome = bench.executor().carry_out(&order("telework"), &prospect, &mut watcher);
+        prop_assert!(matches!(outcome, Err(ChangeError::Undone(Stop::Interrupted))));
         prop_assert_eq!(bench.kernel.held(), before);
         prop_assert_eq!(bench.store.phase().unwrap(), Some(phase("nominal")));
         prop_assert_eq!(bench.store.unfinished().unwrap(), None);
@@ -469,4 +484,221 @@ fn teardown_takes_everything_out() {
     assert_eq!(bench.executor().tear_down(&order("teardown")).unwrap(), 0);
     bench.enter("nominal").unwrap();
     assert_eq!(bench.kernel.broken, Vec::<String>::new());
+}
+
+/// What somebody changed behind our back into what cannot be written, or does not conserve, is no state to
+/// go back to: the undo ends, and conserves.
+#[test]
+fn an_undo_after_drift_ends_and_conserves() {
+    for drift in 0..3 {
+        let mut bench = Bench::new(policy(&[3, 1], 220, 500));
+        let tree = bench
+            .kernel
+            .kernel
+            .held_mut()
+            .state
+            .trees
+            .get_mut(&device("wan0"))
+            .unwrap();
+        for class in tree.classes.values_mut() {
+            match (&mut class.role, drift) {
+                (Role::Leaf { leaf, .. }, 0) => *leaf = Some(Leaf::Other),
+                (Role::Leaf { .. }, 1) => class.ceil = Rate::MIN,
+                (Role::Inner, 2) => class.rate = Rate::from_bits(500_000_000).unwrap(),
+                _ => {}
+            }
+        }
+        let now = bench.clock.now();
+        let ids = bench.store.ids().unwrap();
+        let prospect = prospect(
+            &mut bench.kernel,
+            ids,
+            &bench.policy,
+            &phase("telework"),
+            now,
+        )
+        .unwrap();
+        let mut steps = 0;
+        let mut watcher = |_: Progress<'_>| {
+            steps += 1;
+            if steps > 2 {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        };
+        let outcome = bench
+            .executor()
+            .carry_out(&order("telework"), &prospect, &mut watcher);
+        assert!(
+            matches!(outcome, Err(ChangeError::Undone(Stop::Interrupted))),
+            "{drift}: {outcome:?}"
+        );
+        let held = bench.kernel.held();
+        assert_eq!(breaches(&held, &pool()), [], "{drift}");
+        assert!(
+            held.trees
+                .values()
+                .flat_map(|tree| tree.classes.values())
+                .all(writable),
+            "{drift}"
+        );
+        assert_eq!(bench.store.unfinished().unwrap(), None);
+        bench.enter("nominal").unwrap();
+        assert_eq!(bench.kernel.held(), bench.clean("nominal"));
+    }
+}
+
+fn writable(class: &TcClass) -> bool {
+    let leaf = !matches!(
+        class.role,
+        Role::Leaf {
+            leaf: Some(Leaf::Other),
+            ..
+        }
+    );
+    leaf && class.ceil >= class.rate
+}
+
+/// A device that vanished in the middle of a change leaves nothing to hold on it: the change is taken back
+/// on the others, and what is ordered next is not held up by it.
+#[test]
+fn a_device_that_vanishes_in_mid_ramp_does_not_wedge_the_record() {
+    let mut bench = Bench::new(policy(&[3, 1], 220, 500));
+    let now = bench.clock.now();
+    let ids = bench.store.ids().unwrap();
+    let prospect = prospect(
+        &mut bench.kernel,
+        ids,
+        &bench.policy,
+        &phase("telework"),
+        now,
+    )
+    .unwrap();
+    bench.kernel.vanishes_at = Some((12, device("mpls0")));
+    let outcome = bench
+        .executor()
+        .carry_out(&order("telework"), &prospect, &mut go_on);
+    assert!(
+        matches!(outcome, Err(ChangeError::Undone(Stop::Shortfall(_)))),
+        "{outcome:?}"
+    );
+    assert_eq!(bench.store.unfinished().unwrap(), None);
+    let clean = bench.clean("nominal");
+    assert_eq!(
+        bench.kernel.held().trees[&device("wan0")],
+        clean.trees[&device("wan0")]
+    );
+
+    // It comes back bare, and is taken over at once: its share is nobody else's.
+    let (index, mut facts) = bench.kernel.vanished.take().unwrap();
+    facts.root = Root::Default { kind: "noqueue".to_owned() };
+    bench.kernel.kernel.held_mut().devices.insert(index, facts);
+    bench.kernel.vanishes_at = None;
+    bench.enter("nominal").unwrap();
+    assert_eq!(bench.kernel.held(), clean);
+    assert_eq!(bench.kernel.broken, Vec::<String>::new());
+}
+
+/// A device that was made again gets its share at once: nobody else has to wait for anything.
+#[test]
+fn a_device_made_again_does_not_ramp_from_nothing() {
+    let mut bench = Bench::new(policy(&[3, 1], 220, 60_000));
+    bench
+        .kernel
+        .kernel
+        .held_mut()
+        .state
+        .trees
+        .remove(&device("wan0"));
+    let default = Root::Default {
+        kind: "noqueue".to_owned(),
+    };
+    bench
+        .kernel
+        .kernel
+        .held_mut()
+        .devices
+        .get_mut(&device("wan0"))
+        .unwrap()
+        .root = default;
+    let before = bench.clock.now();
+    bench.enter("nominal").unwrap();
+    assert!(
+        bench.clock.now().since(before) < Duration::from_secs(1),
+        "it took a ramp"
+    );
+    assert_eq!(bench.kernel.held(), bench.clean("nominal"));
+}
+
+/// Teardown ends what was cut off: there is nothing to finish afterwards.
+#[test]
+fn teardown_closes_what_was_cut_off() {
+    let mut bench = Bench::new(policy(&[3, 1], 220, 500));
+    bench.kernel.dies_at = Some(20);
+    assert!(catch_unwind(AssertUnwindSafe(|| bench.enter("telework"))).is_err());
+    bench.kernel.heal();
+    bench.executor().tear_down(&order("teardown")).unwrap();
+    assert_eq!(bench.kernel.held(), KernelState::default());
+    assert_eq!(bench.store.unfinished().unwrap(), None);
+    bench.recover().unwrap();
+    assert_eq!(bench.kernel.held(), KernelState::default());
+}
+
+/// The files changed since the crash: the record is finished as it stands, and conserves all the same.
+#[test]
+fn a_change_is_finished_under_another_policy() {
+    for at in (0..60).step_by(3) {
+        let mut bench = Bench::new(policy(&[3, 1, 7], 220, 500));
+        let goal = bench.clean("telework");
+        bench.kernel.dies_at = Some(at);
+        if catch_unwind(AssertUnwindSafe(|| bench.enter("telework"))).is_ok() {
+            break;
+        }
+        bench.kernel.heal();
+        bench.policy = policy(&[9, 2], 150, 0);
+        bench.recover().unwrap();
+        assert_eq!(bench.kernel.held(), goal, "{at}");
+        bench.enter("telework").unwrap();
+        assert_eq!(bench.kernel.held(), bench.clean("telework"), "{at}");
+        assert_eq!(bench.kernel.broken, Vec::<String>::new(), "{at}");
+    }
+}
+
+/// A pool that carries less from now on: shares go down in a straight line from what fits it, none up first.
+#[test]
+fn a_ramp_into_a_smaller_pool_only_goes_down() {
+    let mut bench = Bench::new(policy(&[3, 1], 220, 500));
+    bench.enter("telework").unwrap();
+    let text = "name = \"edge\"\n[circuit.mpls]\ndevice = \"mpls0\"\n[circuit.internet]\ndevice = \"wan0\"\n\
+                [pool.access]\ncircuits = [\"mpls\", \"internet\"]\ncapacity = \"150mbit\"\n\
+                [policy]\nstart = \"small\"\n\
+                [phase.small]\nsplit.access = { mpls = \"50mbit\", internet = \"100mbit\" }\nramp = \"500ms\"\n";
+    let source = Source {
+        name: "host.toml".into(),
+        text: text.into(),
+    };
+    bench.policy = Arc::new(read(&[source]).unwrap());
+    let ids = bench.store.ids().unwrap();
+    let now = bench.clock.now();
+    let prospect = prospect(&mut bench.kernel, ids, &bench.policy, &phase("small"), now).unwrap();
+    let mut shares: Vec<u64> = Vec::new();
+    let mut watcher = |progress: Progress<'_>| {
+        shares.push(
+            progress.desired.nodes[&"internet".parse().unwrap()]
+                .guarantee
+                .up
+                .bits(),
+        );
+        ControlFlow::Continue(())
+    };
+    bench
+        .executor()
+        .carry_out(&order("small"), &prospect, &mut watcher)
+        .unwrap();
+    assert!(shares.len() > 3 && shares[0] <= 110_000_000, "{shares:?}");
+    assert!(
+        shares.windows(2).all(|pair| pair[1] <= pair[0]),
+        "{shares:?}"
+    );
 }

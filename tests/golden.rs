@@ -83,7 +83,7 @@ fn lowered(
 ) -> (Engine, Lowered) {
     let facts = Facts {
         devices: kernel.observe(Scope::All).unwrap().devices,
-        leaves: kernel.leaves(&"wan0".parse().unwrap()).unwrap(),
+        leaves: kernel.leaves().unwrap(),
     };
     let engine = Engine::holding(policy.clone(), phase.parse().unwrap()).unwrap();
     let lowered = lower(policy, &engine.goal(), &facts, ids).unwrap();
@@ -214,7 +214,7 @@ fn golden(case: Case) {
     let known = ids.clone();
     let (engine, mut after) = lowered(&mut kernel, &case.after, case.phase, &mut ids);
     after.names.remember(&kernel.held().state, &known);
-    let bounds = Bounds::of(&case.after);
+    let bounds = Bounds::of(&case.after, &case.phase.parse().unwrap());
     let goal = Goal {
         state: &after.state,
         names: &after.names,

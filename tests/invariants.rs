@@ -21,7 +21,7 @@ use wanshift::model::state::{
     Device, KernelState, Leaf, LeafKind, Major, Minor, Observed, Role, Root, TcClass, Ticks, Tree,
 };
 use wanshift::plan::op::Op;
-use wanshift::plan::{Bounds, Goal, breaches, diff};
+use wanshift::plan::{Bounds, Goal, PoolBound, breaches, diff};
 use wanshift::units::Rate;
 
 /// What the pool carries, in units of 1,000 bytes a second.
@@ -206,11 +206,7 @@ impl Kernel for Watched {
                         .and_then(|()| lost()),
                     Fault::Lost => lost(),
                 };
-                let pools: Vec<_> = pools()
-                    .into_iter()
-                    .map(|devices| (devices, rate(POOL)))
-                    .collect();
-                for breach in breaches(&self.held(), &pools) {
+                for breach in breaches(&self.held(), &pools()) {
                     self.broken.push(format!("after {op:?}: {breach}"));
                 }
                 outcome
@@ -218,13 +214,16 @@ impl Kernel for Watched {
             .collect()
     }
 
-    fn leaves(&mut self, device: &DeviceName) -> Result<BTreeSet<LeafKind>, KernelError> {
-        self.kernel.leaves(device)
+    fn leaves(&mut self) -> Result<BTreeSet<LeafKind>, KernelError> {
+        self.kernel.leaves()
     }
 }
 
-fn pools() -> Vec<BTreeSet<DeviceName>> {
-    vec![DEVICES.iter().map(|name| device(name)).collect()]
+fn pools() -> Vec<PoolBound> {
+    vec![PoolBound {
+        devices: DEVICES.iter().map(|name| device(name)).collect(),
+        room: rate(POOL),
+    }]
 }
 
 fn goal(state: &KernelState) -> Goal<'_> {

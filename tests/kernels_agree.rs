@@ -174,7 +174,7 @@ fn the_kernel_in_memory_answers_as_the_machines_does() {
         let bare = host.observe(Scope::All).unwrap();
         sh("tc qdisc add dev wan0 root handle 1: pfifo limit 5");
         let taken = host.observe(Scope::All).unwrap();
-        let leaves: BTreeSet<_> = host.leaves(&device()).unwrap();
+        let leaves: BTreeSet<_> = host.leaves().unwrap();
         let mut runner = TestRunner::new(Config {
             cases: 150,
             failure_persistence: None,

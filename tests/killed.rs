@@ -25,8 +25,8 @@ use wanshift::cli::{self, Output};
 use wanshift::kernel::{Host, Kernel, KernelError, OpError, Scope};
 use wanshift::model::names::DeviceName;
 use wanshift::model::state::{LeafKind, Observed};
-use wanshift::plan::breaches;
 use wanshift::plan::op::Op;
+use wanshift::plan::{PoolBound, breaches};
 
 const ARGUMENTS: &str = "WANSHIFT_TEST_ARGUMENTS";
 const AFTER: &str = "WANSHIFT_TEST_KILL_AFTER";
@@ -69,8 +69,8 @@ impl Kernel for Deadly {
             .collect()
     }
 
-    fn leaves(&mut self, device: &DeviceName) -> Result<BTreeSet<LeafKind>, KernelError> {
-        self.host.leaves(device)
+    fn leaves(&mut self) -> Result<BTreeSet<LeafKind>, KernelError> {
+        self.host.leaves()
     }
 }
 
@@ -129,7 +129,10 @@ fn dies_at(host: &EdgeHost, verb: &[&str], after: usize, each_op: bool) -> bool 
 fn assert_conserves(when: &str) {
     let state = Host::open().unwrap().observe(Scope::All).unwrap().state;
     let devices = ["mpls0", "wan0"].map(|name| name.parse::<DeviceName>().unwrap());
-    let pools = [(BTreeSet::from(devices), "300mbit".parse().unwrap())];
+    let pools = [PoolBound {
+        devices: BTreeSet::from(devices),
+        room: "300mbit".parse().unwrap(),
+    }];
     assert_eq!(breaches(&state, &pools), [], "{when}");
 }
 

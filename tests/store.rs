@@ -10,6 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use wanshift::model::ids::Ids;
 use wanshift::model::state::KernelState;
+use wanshift::plan::Bounds;
 use wanshift::store::{Lock, LockError, NewRecord, Record, RecordState, Store, StoreError};
 
 fn change(what: &str) -> NewRecord {
@@ -22,6 +23,8 @@ fn change(what: &str) -> NewRecord {
         phase_to: Some("telework".parse().unwrap()),
         goal: KernelState::default(),
         way_back: KernelState::default(),
+        bounds: Bounds::default(),
+        bounds_before: Bounds::default(),
     }
 }
 

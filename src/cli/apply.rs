@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::output::{Failure, Milestone, Output};
 use super::plan::{PlanResult, describe, text};
 use super::{Global, OpenKernel, session};
 use crate::clock::{Clock, SystemClock};
-use crate::executor::change::{Executor, Progress, prospect};
+use crate::executor::change::{Executor, Progress};
+use crate::executor::survey::prospect;
 use crate::kernel::{Kernel, Scope};
 use crate::model::names::PhaseName;
 use crate::model::node::Place;
@@ -22,8 +23,10 @@ use crate::units::{Direction, Fraction};
 /// What `apply` and `phase` print as JSON.
 #[derive(Debug, Serialize)]
 struct Applied {
-    /// How many ops were carried out.
+    /// How many ops were carried out, beside those that finished what was cut off.
     writes: usize,
+    /// How many ops finished what was cut off.
+    writes_to_finish: usize,
     /// What was planned.
     #[serde(flatten)]
     plan: PlanResult,
@@ -58,7 +61,13 @@ fn change(
     open: OpenKernel<'_>,
     output: &mut Output<'_>,
 ) -> Result<u8, Failure> {
-    let policy = session::policy(global, output)?;
+    let policy = match session::policy(global, output) {
+        Ok(policy) => policy,
+        Err(failure) => {
+            say_what_stays_open(global, output);
+            return Err(failure);
+        }
+    };
     let state = session::state_directory(global, Some(&policy));
     let what = match target {
         Target::Present => "apply".to_owned(),
@@ -70,11 +79,13 @@ fn change(
     let mut kernel = open()?;
     let interrupted = interrupts()?;
 
-    finish_what_was_cut_off(kernel.as_mut(), &mut store, &policy, &interrupted, output)?;
-    let held = kernel.observe(Scope::All)?.state;
+    let finished = finish(kernel.as_mut(), &mut store, &policy, &interrupted, output)?;
     let phase_now = store.phase()?;
     let phase = match target {
-        Target::Present => session::present_phase(&policy, Some(&store), &held, &state)?,
+        Target::Present => {
+            let held = kernel.observe(Scope::All)?.state;
+            session::present_phase(&policy, Some(&store), &held, &state)?
+        }
         Target::Enter(phase) => (*phase).clone(),
     };
     let prospect = prospect(
@@ -84,9 +95,12 @@ fn change(
         &phase,
         SystemClock.now(),
     )?;
-    session::say_what_is_not_held(&policy, &phase, output);
-    let plan = describe(&prospect, phase_now);
-    let told = text(&plan);
+    let mut plan = describe(&prospect, phase_now);
+    plan.cut_off = finished.as_ref().map(|(what, _)| what.clone());
+    for note in &plan.notes {
+        output.say(&format!("note: {note}"));
+    }
+    output.text(&text(&plan))?;
 
     let mut watcher = watcher(&interrupted, output);
     let mut executor = Executor {
@@ -94,47 +108,78 @@ fn change(
         store: &mut store,
         clock: &SystemClock,
     };
-    let outcome = executor.carry_out(&order, prospect, &mut watcher);
+    let outcome = executor.carry_out(&order, &prospect, &mut watcher);
     drop(watcher);
     let writes = outcome?;
-    let text = if writes == 0 {
-        told
+    let done = if writes == 0 {
+        String::new()
     } else {
-        format!("{told}\nDone: {writes} writes, phase {phase} holds.\n")
+        format!("\nDone: {writes} writes, phase {phase} holds.\n")
     };
-    output.result(&Applied { writes, plan }, &text)?;
+    let writes_to_finish = finished.map_or(0, |(_, writes)| writes);
+    output.result(
+        &Applied {
+            writes,
+            writes_to_finish,
+            plan,
+        },
+        &done,
+    )?;
     Ok(0)
 }
 
-fn finish_what_was_cut_off(
+/// Finishes what was cut off; says what that was, and how much it took.
+fn finish(
     kernel: &mut dyn Kernel,
     store: &mut Store,
     policy: &Arc<Policy>,
     interrupted: &AtomicBool,
     output: &mut Output<'_>,
-) -> Result<(), Failure> {
-    if let Some(record) = store.unfinished()? {
+) -> Result<Option<(String, usize)>, Failure> {
+    let Some(record) = store.unfinished()? else {
+        return Ok(None);
+    };
+    output.say(&format!("{}: finishing it", session::cut_off(&record)));
+    let mut watcher = watcher(interrupted, output);
+    let mut executor = Executor {
+        kernel,
+        store,
+        clock: &SystemClock,
+    };
+    let finished = executor.recover(policy, &mut watcher)?;
+    drop(watcher);
+    Ok(finished.map(|(record, writes)| {
         output.say(&format!(
-            "finishing `{}` of {}, which was cut off",
-            record.change.what, record.change.opened
+            "finished `{}`: {writes} writes",
+            record.change.what
         ));
-        let mut watcher = watcher(interrupted, output);
-        let mut executor = Executor {
-            kernel,
-            store,
-            clock: &SystemClock,
-        };
-        executor.recover(policy, &mut watcher)?;
-    }
-    Ok(())
+        (record.change.what, writes)
+    }))
 }
 
-/// A flag that is raised by Ctrl-C and by a polite kill: the change is then taken back.
+/// A policy that does not load changes nothing: not even what was cut off is finished then, because whether
+/// its way there is still wanted cannot be known. But it is said.
+fn say_what_stays_open(global: &Global, output: &mut Output<'_>) {
+    let record = session::state_directory_without_policy(global)
+        .ok()
+        .and_then(|state| Store::read(&state).ok().flatten())
+        .and_then(|store| store.unfinished().ok().flatten());
+    if let Some(record) = record {
+        output.say(&format!(
+            "note: {}, and stays so until the policy loads; the kernel conserves as it is",
+            session::cut_off(&record)
+        ));
+    }
+}
+
+/// A flag that is raised by Ctrl-C and by a polite kill: the change is then taken back. A terminal that goes
+/// away is no order: the change goes on to its end.
 fn interrupts() -> Result<Arc<AtomicBool>, Failure> {
     let flag = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
         signal_hook::flag::register(signal, flag.clone())?;
     }
+    signal_hook::flag::register(SIGHUP, Arc::default())?;
     Ok(flag)
 }
 

@@ -97,6 +97,14 @@ impl<'a> Output<'a> {
         }
     }
 
+    /// A part of a result that people are told before the rest; in JSON it is all in one.
+    pub(super) fn text(&mut self, text: &str) -> Result<(), Failure> {
+        match self.format {
+            Format::Text => self.print(text),
+            Format::Json => Ok(()),
+        }
+    }
+
     fn print(&mut self, text: &str) -> Result<(), Failure> {
         match self
             .out
@@ -136,16 +144,25 @@ impl<'a> Output<'a> {
         let Failure::Error(failure) = failure else {
             return 1;
         };
-        let mut text = format!("error: {failure}");
+        let mut causes = Vec::new();
         let mut cause = failure.source();
         while let Some(next) = cause {
-            text.push_str(&format!("\n  because: {next}"));
+            causes.push(next.to_string());
             cause = next.source();
         }
         if self.format == Format::Json {
-            let error = serde_json::json!({ "schema_version": 1, "error": failure.to_string() });
+            let error = serde_json::json!({
+                "schema_version": 1,
+                "error": failure.to_string(),
+                "because": causes,
+            });
             let _ = self.print(&format!("{error:#}\n"));
         }
+        let because: String = causes
+            .iter()
+            .map(|cause| format!("\n  because: {cause}"))
+            .collect();
+        let text = format!("error: {failure}{because}");
         self.say(&text);
         1
     }

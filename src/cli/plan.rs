@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::output::{Failure, Output};
 use super::{Global, OpenKernel, session};
 use crate::clock::{Clock, SystemClock};
-use crate::executor::change::{Prospect, prospect};
+use crate::executor::survey::{Prospect, prospect};
 use crate::kernel::Scope;
 use crate::model::names::PhaseName;
 use crate::plan::{Bounds, Goal, PlanReport, diff, report};
@@ -25,15 +25,30 @@ pub struct PlanArgs {
 /// What `plan` prints as JSON, and `apply` and `phase` with what they wrote.
 #[derive(Debug, Serialize)]
 pub struct PlanResult {
+    /// A change that was cut off, which the next `apply` finishes first.
+    pub cut_off: Option<String>,
     /// The phase that holds; none on a host that was never told one.
     pub phase_now: Option<PhaseName>,
     /// The phase that would hold.
     pub phase_then: PhaseName,
     /// How long the way there takes, in seconds.
     pub ramp_seconds: f64,
+    /// What the policy says and this version does not hold.
+    pub notes: Vec<String>,
     /// What changes.
     #[serde(flatten)]
     pub report: PlanReport,
+}
+
+impl PlanResult {
+    /// Whether an `apply` would do anything.
+    fn is_something(&self) -> bool {
+        let moves = self
+            .phase_now
+            .as_ref()
+            .is_some_and(|now| *now != self.phase_then);
+        self.report.ops > 0 || self.cut_off.is_some() || moves
+    }
 }
 
 pub fn plan(
@@ -45,29 +60,39 @@ pub fn plan(
     let policy = session::policy(global, output)?;
     let state = session::state_directory(global, Some(&policy));
     let store = Store::read(&state)?;
-    if let Some(record) = store.as_ref().map(Store::unfinished).transpose()?.flatten() {
-        output.say(&format!(
-            "note: `{}` of {} was cut off; the next apply finishes it first",
-            record.change.what, record.change.opened
-        ));
-    }
+    let cut_off = store.as_ref().map(Store::unfinished).transpose()?.flatten();
     let mut kernel = kernel()?;
     let ids = store
         .as_ref()
         .map(Store::ids)
         .transpose()?
         .unwrap_or_default();
-    let held = kernel.observe(Scope::All)?.state;
     let phase_now = store.as_ref().map(Store::phase).transpose()?.flatten();
-    let phase = match &args.phase {
-        Some(phase) => phase.clone(),
-        None => session::present_phase(&policy, store.as_ref(), &held, &state)?,
+    // The next apply finishes first what was cut off, and goes on from there.
+    let left_in = cut_off.as_ref().map(session::phase_after);
+    let phase = match (&args.phase, left_in) {
+        (Some(phase), _) => phase.clone(),
+        (None, Some(Some(phase))) if policy.phases().contains_key(&phase) => phase,
+        (None, Some(None)) => policy.start().clone(),
+        (None, _) => {
+            let held = kernel.observe(Scope::All)?.state;
+            session::present_phase(&policy, store.as_ref(), &held, &state)?
+        }
     };
     let prospect = prospect(kernel.as_mut(), ids, &policy, &phase, SystemClock.now())?;
-    session::say_what_is_not_held(&policy, &phase, output);
-    let result = describe(&prospect, phase_now);
+    let mut result = describe(&prospect, phase_now);
+    if let Some(record) = &cut_off {
+        output.say(&format!(
+            "note: {}; the next apply finishes it first",
+            session::cut_off(record)
+        ));
+        result.cut_off = Some(record.change.what.clone());
+    }
+    for note in &result.notes {
+        output.say(&format!("note: {note}"));
+    }
     output.result(&result, &text(&result))?;
-    Ok(if args.detailed_exitcode && result.report.ops > 0 {
+    Ok(if args.detailed_exitcode && result.is_something() {
         2
     } else {
         0
@@ -76,7 +101,8 @@ pub fn plan(
 
 /// What `prospect` comes to.
 pub fn describe(prospect: &Prospect, phase_now: Option<PhaseName>) -> PlanResult {
-    let bounds = Bounds::of(prospect.engine.policy());
+    let (policy, phase) = (prospect.engine.policy(), prospect.engine.phase());
+    let bounds = Bounds::of(policy, phase);
     let goal = Goal {
         state: &prospect.goal.state,
         names: &prospect.goal.names,
@@ -84,9 +110,11 @@ pub fn describe(prospect: &Prospect, phase_now: Option<PhaseName>) -> PlanResult
     };
     let plan = diff(&prospect.survey.observed, &goal);
     PlanResult {
+        cut_off: None,
         phase_now,
-        phase_then: prospect.engine.phase().clone(),
+        phase_then: phase.clone(),
         ramp_seconds: prospect.engine.ramp().as_secs_f64(),
+        notes: session::not_held(policy, phase),
         report: report(&plan, &prospect.goal.names, &prospect.engine.reasons()),
     }
 }

@@ -1,5 +1,6 @@
 //! What the verbs that look at the kernel have in common.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use crate::load::{Choice, Trust, load};
 use crate::model::names::PhaseName;
 use crate::model::state::KernelState;
 use crate::policy::{Fault, Faults, Policy, Source, read, report};
-use crate::store::Store;
+use crate::store::{Record, RecordState, Store};
 
 /// Where what must outlive a restart is kept, where nobody says otherwise.
 const STATE: &str = "/var/lib/wanshift";
@@ -94,6 +95,36 @@ pub fn state_directory(global: &Global, policy: Option<&Policy>) -> PathBuf {
     told.map_or_else(|| PathBuf::from(STATE), Clone::clone)
 }
 
+/// The state directory, also where the policy does not load: then what the host's file says of it alone.
+pub fn state_directory_without_policy(global: &Global) -> Result<PathBuf, Failure> {
+    if let Some(state) = &global.state {
+        return Ok(state.clone());
+    }
+    let file = global.config.join("host.toml");
+    let text = match std::fs::read_to_string(&file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(PathBuf::from(STATE)),
+        Err(error) => {
+            return Err(format!(
+                "{}: {error}; name the state directory with --state",
+                file.display()
+            )
+            .into());
+        }
+    };
+    let host: toml::Table = text.parse().map_err(|_| {
+        format!(
+            "{} cannot be read; name the state directory with --state",
+            file.display()
+        )
+    })?;
+    let state = host
+        .get("daemon")
+        .and_then(|daemon| daemon.get("state"))
+        .and_then(toml::Value::as_str);
+    Ok(PathBuf::from(state.unwrap_or(STATE)))
+}
+
 /// The phase that holds: what the store says, else the policy's first.
 ///
 /// Where the store knows nothing and yet something of ours is in the kernel, the store was lost, and
@@ -150,15 +181,41 @@ pub fn holder(order: &Order) -> String {
     )
 }
 
-/// Says which of a phase's promises this version does not keep.
-pub fn say_what_is_not_held(policy: &Policy, phase: &PhaseName, output: &mut Output<'_>) {
-    let Some(phase) = policy.phases().get(phase) else {
-        return;
+/// Which of a phase's promises this version does not keep.
+pub fn not_held(policy: &Policy, phase: &PhaseName) -> Vec<String> {
+    let blocks = policy
+        .phases()
+        .get(phase)
+        .map_or(&[][..], |phase| &phase.blocks);
+    let told = |block| {
+        format!(
+            "block `{block}` of phase `{phase}` is not held yet by this version: its traffic passes"
+        )
     };
-    for block in &phase.blocks {
-        output.say(&format!(
-            "note: block `{block}` of phase `{}` is not held yet by this version: its traffic passes",
-            phase.name
-        ));
+    blocks.iter().map(told).collect()
+}
+
+/// A change that was cut off, in words.
+pub fn cut_off(record: &Record) -> String {
+    let boot = crate::clock::boot_id().is_ok_and(|boot| boot == record.change.boot);
+    let when = if boot { "" } else { ", before this boot," };
+    let how = match record.state {
+        RecordState::Applying => "was cut off",
+        RecordState::Undoing | RecordState::Stuck => "was being taken back",
+        RecordState::Done | RecordState::Undone => "is over",
+    };
+    format!(
+        "`{}` of {}{when} {how}",
+        record.change.what, record.change.opened
+    )
+}
+
+/// The phase that a change that was cut off ends in, once it is finished.
+pub fn phase_after(record: &Record) -> Option<PhaseName> {
+    match record.state {
+        RecordState::Applying | RecordState::Done => record.change.phase_to.clone(),
+        RecordState::Undoing | RecordState::Stuck | RecordState::Undone => {
+            record.change.phase_from.clone()
+        }
     }
 }

@@ -16,7 +16,7 @@ use crate::model::desired::{Desired, Holding, Reasons};
 use crate::model::names::{ConditionName, PhaseName};
 use crate::model::node::{NodeKey, Place};
 use crate::policy::Policy;
-use crate::units::{Fraction, Moment, Rates};
+use crate::units::{Fraction, Moment};
 
 /// How far apart the steps of a ramp are.
 pub const STEP: Duration = Duration::from_millis(100);
@@ -32,7 +32,7 @@ pub struct Engine {
 /// The way from what held into the phase.
 #[derive(Debug, Clone)]
 struct Ramp {
-    from: BTreeMap<NodeKey, Holding>,
+    start: BTreeMap<NodeKey, Holding>,
     began: Moment,
     length: Duration,
 }
@@ -100,24 +100,22 @@ impl Engine {
     }
 
     /// The same, on its way since `now` from what is held by each place so far: over the phase's ramp,
-    /// or at once where nothing was held or no share changes.
+    /// or at once where no share that is held changes.
     #[must_use]
-    pub fn starting(mut self, from: BTreeMap<NodeKey, Holding>, now: Moment) -> Self {
-        let length = self
-            .policy
-            .phases()
-            .get(&self.phase)
-            .map_or(Duration::ZERO, |phase| phase.ramp);
-        let goal = self.goal();
-        let shares = |nodes: &BTreeMap<NodeKey, Holding>| -> Vec<(NodeKey, Rates)> {
-            let circuits = nodes.iter().filter(|(key, _)| key.place == Place::Circuit);
-            circuits
-                .map(|(key, holding)| (key.clone(), holding.guarantee))
-                .collect()
+    pub fn starting(mut self, held: BTreeMap<NodeKey, Holding>, now: Moment) -> Self {
+        let Some(phase) = self.policy.phases().get(&self.phase) else {
+            return self;
         };
-        if !length.is_zero() && !from.is_empty() && shares(&from) != shares(&goal.nodes) {
+        let length = phase.ramp;
+        let goal = self.goal();
+        let moved = |(key, holding): (&NodeKey, &Holding)| {
+            let new = goal.nodes.get(key).map(|goal| goal.guarantee);
+            key.place == Place::Circuit && new.is_some_and(|new| new != holding.guarantee)
+        };
+        if !length.is_zero() && held.iter().any(moved) {
+            let start = ramp::start(&self.policy, phase, &held, &goal.nodes);
             self.ramp = Some(Ramp {
-                from,
+                start,
                 began: now,
                 length,
             });
@@ -152,14 +150,22 @@ impl Engine {
         let Some(ramp) = &self.ramp else {
             return goal;
         };
-        let at = Fraction::of(now.since(ramp.began), ramp.length);
+        let at = self.progress(now);
         if at == Fraction::ONE {
             return goal;
         }
         Desired {
-            nodes: ramp::between(&self.policy, &ramp.from, &goal.nodes, at),
+            nodes: ramp::between(&ramp.start, &goal.nodes, at),
             phase: goal.phase,
         }
+    }
+
+    /// How much of the way into the phase is done.
+    #[must_use]
+    pub fn progress(&self, now: Moment) -> Fraction {
+        self.ramp.as_ref().map_or(Fraction::ONE, |ramp| {
+            Fraction::of(now.since(ramp.began), ramp.length)
+        })
     }
 
     /// What should hold once the phase is entered.

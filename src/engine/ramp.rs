@@ -1,63 +1,102 @@
 //! The points between two stances.
 //!
-//! Every guarantee goes in a straight line from where it stood to where it will stand, so that sums
-//! that fit at both ends fit all the way. Where the beginning did not fit (somebody else changed
-//! it, or places were added since), what is too much is taken from the largest.
+//! Every figure goes in a straight line from where it stood to where it will stand, so that sums that fit
+//! at both ends fit all the way. The beginning is made to fit once, in proportion ([`start`]): somebody
+//! else may have changed what stood, the pool may carry less by now, places may have come
+//! since.
 
 use std::collections::BTreeMap;
 
 use crate::model::desired::Holding;
+use crate::model::names::CircuitName;
 use crate::model::node::{NodeKey, Place};
+use crate::model::phase::Phase;
 use crate::policy::Policy;
-use crate::units::{Direction, Fraction, PerDirection, Rate, Rates};
+use crate::units::{Direction, Fraction, Rate, Rates};
 
-/// What each place of `to` has, where `at` of the way from `from` is done.
-pub fn between(
-    policy: &Policy,
-    from: &BTreeMap<NodeKey, Holding>,
-    to: &BTreeMap<NodeKey, Holding>,
-    at: Fraction,
-) -> BTreeMap<NodeKey, Holding> {
-    let mut nodes: BTreeMap<NodeKey, Holding> = to
-        .iter()
-        .map(|(key, goal)| {
-            let start = from.get(key);
-            let guarantee = start.map_or(PerDirection::both(Rate::MIN), |start| start.guarantee);
-            let ceiling = start.map_or(goal.ceiling, |start| start.ceiling);
-            let guarantee = guarantee.zip(goal.guarantee, |from, to| from.toward(to, at));
-            let ceiling = ceiling.zip(goal.ceiling, |from, to| from.toward(to, at));
-            let ceiling = ceiling.zip(guarantee, Rate::max);
-            (
-                key.clone(),
-                Holding {
-                    guarantee,
-                    ceiling,
-                    ..*goal
-                },
-            )
-        })
-        .collect();
+type Nodes = BTreeMap<NodeKey, Holding>;
+
+/// Where each place of `goal` begins, from what places held before.
+///
+/// What held nothing (a new class, a circuit whose device was made again) begins with its goal as far as
+/// there is room: not with next to nothing, because HTB keeps the debt of a class that sent at a tiny rate
+/// for up to a minute.
+pub fn start(policy: &Policy, phase: &Phase, held: &Nodes, goal: &Nodes) -> Nodes {
+    let begin = |(key, goal): (&NodeKey, &Holding)| {
+        let begins = match held.get(key) {
+            Some(held) => Holding {
+                guarantee: held.guarantee,
+                ceiling: held.ceiling,
+                ..*goal
+            },
+            None => *goal,
+        };
+        (key.clone(), begins)
+    };
+    let mut nodes: Nodes = goal.iter().map(begin).collect();
     for direction in [Direction::Up, Direction::Down] {
-        fit_pools(policy, &mut nodes, direction);
+        fit_pools(policy, phase, held, &mut nodes, direction);
         fit_children(&mut nodes, direction);
     }
     nodes
 }
 
-/// Takes from the largest shares of a pool what they are above it.
-fn fit_pools(policy: &Policy, nodes: &mut BTreeMap<NodeKey, Holding>, direction: Direction) {
+/// What each place has where `at` of the way is done.
+pub fn between(start: &Nodes, goal: &Nodes, at: Fraction) -> Nodes {
+    let point = |key: &NodeKey, goal: &Holding| {
+        let start = start.get(key).unwrap_or(goal);
+        let guarantee = start
+            .guarantee
+            .zip(goal.guarantee, |from, to| from.toward(to, at));
+        let ceiling = start
+            .ceiling
+            .zip(goal.ceiling, |from, to| from.toward(to, at));
+        Holding {
+            guarantee,
+            ceiling: ceiling.zip(guarantee, Rate::max),
+            ..*goal
+        }
+    };
+    goal.iter()
+        .map(|(key, goal)| (key.clone(), point(key, goal)))
+        .collect()
+}
+
+/// Lowers the shares of each pool until they fit it: first those that held nothing, then all.
+fn fit_pools(
+    policy: &Policy,
+    phase: &Phase,
+    held: &Nodes,
+    nodes: &mut Nodes,
+    direction: Direction,
+) {
+    let key = |circuit: &CircuitName| NodeKey::new(circuit.clone(), Place::Circuit);
     for pool in policy.pools().values() {
-        let keys: Vec<NodeKey> = pool
-            .circuits
-            .iter()
-            .map(|circuit| NodeKey::new(circuit.clone(), Place::Circuit))
-            .collect();
-        fit(nodes, &keys, pool.capacity.get(direction), direction);
+        let room = policy.capacity_in(pool, phase).get(direction).bits();
+        let circuits = pool.circuits.iter().map(key);
+        let (old, new): (Vec<NodeKey>, Vec<NodeKey>) =
+            circuits.partition(|key| held.contains_key(key));
+        fit(
+            nodes,
+            &old,
+            room.saturating_sub(8 * new.len() as u64),
+            direction,
+        );
+        let left = room.saturating_sub(sum(nodes, &old, direction));
+        fit(nodes, &new, left, direction);
+    }
+    for holding in nodes
+        .iter_mut()
+        .filter(|(key, _)| key.place == Place::Circuit)
+        .map(|(_, node)| node)
+    {
+        let share = holding.guarantee.get(direction);
+        set(&mut holding.ceiling, direction, share);
     }
 }
 
-/// Takes from the largest children of each place what they are above it, from the top down.
-fn fit_children(nodes: &mut BTreeMap<NodeKey, Holding>, direction: Direction) {
+/// Lowers what hangs below each place until it fits that, from the top down.
+fn fit_children(nodes: &mut Nodes, direction: Direction) {
     let mut children: BTreeMap<(usize, NodeKey), Vec<NodeKey>> = BTreeMap::new();
     for key in nodes.keys() {
         if let Some(parent) = key.parent() {
@@ -70,39 +109,41 @@ fn fit_children(nodes: &mut BTreeMap<NodeKey, Holding>, direction: Direction) {
     for ((_, parent), keys) in children {
         if let Some(room) = nodes
             .get(&parent)
-            .map(|parent| parent.guarantee.get(direction))
+            .map(|parent| parent.guarantee.get(direction).bits())
         {
             fit(nodes, &keys, room, direction);
         }
     }
 }
 
-fn fit(nodes: &mut BTreeMap<NodeKey, Holding>, keys: &[NodeKey], room: Rate, direction: Direction) {
-    let held = |nodes: &BTreeMap<NodeKey, Holding>, key: &NodeKey| {
+fn sum(nodes: &Nodes, keys: &[NodeKey], direction: Direction) -> u64 {
+    let bits = |key: &NodeKey| {
         nodes
             .get(key)
-            .map_or(0, |holding| holding.guarantee.get(direction).bits())
+            .map_or(0, |node| node.guarantee.get(direction).bits())
     };
-    let sum: u64 = keys.iter().map(|key| held(nodes, key)).sum();
-    let mut over = sum.saturating_sub(room.bits());
-    if over == 0 {
+    keys.iter().map(bits).sum()
+}
+
+/// Lowers what `keys` have for certain, in proportion, until it sums to at most `room` bit/s.
+///
+/// No rate goes below the smallest that there is; what these are too much is taken from the others.
+fn fit(nodes: &mut Nodes, keys: &[NodeKey], room: u64, direction: Direction) {
+    let total = sum(nodes, keys, direction);
+    if total <= room {
         return;
     }
-    let mut largest: Vec<&NodeKey> = keys.iter().collect();
-    largest.sort_by_key(|key| std::cmp::Reverse(held(nodes, key)));
-    for key in largest {
-        let Some(holding) = nodes.get_mut(key) else {
-            continue;
-        };
-        let had = holding.guarantee.get(direction);
-        let left = Rate::floor(had.bits().saturating_sub(over));
-        over = over.saturating_sub(had.bits() - left.bits());
-        set(&mut holding.guarantee, direction, left);
-        if key.place == Place::Circuit {
-            set(&mut holding.ceiling, direction, left);
-        }
-        if over == 0 {
-            return;
+    let scale = |bits: u64, room: u64, total: u64| {
+        let part = u128::from(bits) * u128::from(room) / u128::from(total.max(1));
+        Rate::floor(u64::try_from(part).unwrap_or(u64::MAX))
+    };
+    // What rounding up to the smallest rate may add, at the most.
+    let least = Rate::MIN.bits().saturating_mul(keys.len() as u64);
+    let room = room.saturating_sub(least);
+    for key in keys {
+        if let Some(node) = nodes.get_mut(key) {
+            let lowered = scale(node.guarantee.get(direction).bits(), room, total);
+            set(&mut node.guarantee, direction, lowered);
         }
     }
 }

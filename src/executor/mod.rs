@@ -6,6 +6,7 @@
 //! answer came) is settled the same way: by looking.
 
 pub mod change;
+pub mod survey;
 
 use std::collections::BTreeSet;
 

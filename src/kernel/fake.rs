@@ -244,7 +244,7 @@ impl Kernel for FakeKernel {
             .collect()
     }
 
-    fn leaves(&mut self, _device: &DeviceName) -> Result<BTreeSet<LeafKind>, KernelError> {
+    fn leaves(&mut self) -> Result<BTreeSet<LeafKind>, KernelError> {
         Ok(self.leaves.clone())
     }
 }

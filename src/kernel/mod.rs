@@ -36,7 +36,7 @@ pub trait Kernel {
     ///
     /// # Errors
     /// Where the kernel cannot be asked.
-    fn leaves(&mut self, device: &DeviceName) -> Result<BTreeSet<LeafKind>, KernelError>;
+    fn leaves(&mut self) -> Result<BTreeSet<LeafKind>, KernelError>;
 }
 
 /// How much of what is ours is read.
@@ -182,7 +182,7 @@ impl Kernel for Host {
     }
 
     /// The answer is the same for every device.
-    fn leaves(&mut self, _device: &DeviceName) -> Result<BTreeSet<LeafKind>, KernelError> {
+    fn leaves(&mut self) -> Result<BTreeSet<LeafKind>, KernelError> {
         tc::probe::leaves(&mut self.socket).map_err(|cause| KernelError::Read {
             what: "the kinds of leaf",
             cause,

@@ -1,10 +1,11 @@
 //! Conservation: in every tree the children's rates sum to at most their parent's, and the shares of
 //! circuits that share a pool to at most the pool.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use thiserror::Error;
 
+use super::bounds::PoolBound;
 use crate::model::names::DeviceName;
 use crate::model::state::{KernelState, Minor};
 use crate::units::Rate;
@@ -36,9 +37,9 @@ pub enum Breach {
     },
 }
 
-/// Every sum of `state` that does not fit; `pools` are the devices of each pool, and what it carries.
+/// Every sum of `state` that does not fit.
 #[must_use]
-pub fn breaches(state: &KernelState, pools: &[(BTreeSet<DeviceName>, Rate)]) -> Vec<Breach> {
+pub fn breaches(state: &KernelState, pools: &[PoolBound]) -> Vec<Breach> {
     let mut breaches = Vec::new();
     let mut roots: BTreeMap<&DeviceName, u64> = BTreeMap::new();
     for (device, tree) in &state.trees {
@@ -63,7 +64,7 @@ pub fn breaches(state: &KernelState, pools: &[(BTreeSet<DeviceName>, Rate)]) -> 
             }
         }
     }
-    for (devices, room) in pools {
+    for PoolBound { devices, room } in pools {
         let sum: u64 = devices.iter().filter_map(|device| roots.get(device)).sum();
         if sum > room.bits() {
             breaches.push(Breach::Pool {

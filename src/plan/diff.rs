@@ -2,16 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::bounds::Bounds;
 use super::op::Op;
 use super::{Plan, Stage, Step};
 use crate::lower::{Names, is_essential};
-use crate::model::circuit::{Circuit, TakeOver};
 use crate::model::filter::Table;
 use crate::model::names::DeviceName;
 use crate::model::state::{
     ClassId, ForeignRoot, KernelState, Minor, Observed, Role, Root, TcClass, Tree,
 };
-use crate::policy::Policy;
 
 /// Where a plan is to lead.
 #[derive(Debug, Clone, Copy)]
@@ -22,41 +21,6 @@ pub struct Goal<'a> {
     pub names: &'a Names,
     /// Which devices belong together, and which may be taken from somebody else.
     pub bounds: &'a Bounds,
-}
-
-/// Which devices belong together, and which may be taken from somebody else.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Bounds {
-    /// Sets of devices whose circuits share a pool.
-    pub pools: Vec<BTreeSet<DeviceName>>,
-    /// Devices whose foreign root qdisc may be replaced.
-    pub adopt: BTreeSet<DeviceName>,
-}
-
-impl Bounds {
-    /// As `policy` draws them.
-    #[must_use]
-    pub fn of(policy: &Policy) -> Self {
-        let device = |circuit| {
-            policy
-                .circuits()
-                .get(circuit)
-                .map(|circuit| circuit.device.clone())
-        };
-        let pools = policy.pools().values();
-        let adopted = |circuit: &&Circuit| circuit.takeover == TakeOver::Adopt;
-        Self {
-            pools: pools
-                .map(|pool| pool.circuits.iter().filter_map(device).collect())
-                .collect(),
-            adopt: policy
-                .circuits()
-                .values()
-                .filter(adopted)
-                .map(|circuit| circuit.device.clone())
-                .collect(),
-        }
-    }
 }
 
 /// The stages that lead from what the kernel holds to `goal`: none where it holds it already.
@@ -114,7 +78,12 @@ pub fn diff(observed: &Observed, goal: &Goal<'_>) -> Plan {
 
     Plan {
         stages: stages.in_order(),
-        pools: goal.bounds.pools.clone(),
+        pools: goal
+            .bounds
+            .pools
+            .iter()
+            .map(|pool| pool.devices.clone())
+            .collect(),
     }
 }
 

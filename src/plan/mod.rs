@@ -12,17 +12,21 @@
 //! 7. queues;
 //! 8. the rules as they should be.
 
+mod bounds;
 mod conserve;
 mod diff;
 pub mod op;
+mod restore;
 mod text;
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+pub use bounds::{Bounds, PoolBound};
 pub use conserve::{Breach, breaches};
-pub use diff::{Bounds, Goal, diff};
+pub use diff::{Goal, diff};
+pub use restore::restorable;
 pub use text::{PlanReport, report};
 
 use crate::model::names::DeviceName;

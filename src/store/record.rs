@@ -7,6 +7,7 @@ use super::{Store, StoreError};
 use crate::model::ids::Ids;
 use crate::model::names::PhaseName;
 use crate::model::state::KernelState;
+use crate::plan::Bounds;
 
 /// Numbers a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -71,6 +72,10 @@ pub struct NewRecord {
     pub goal: KernelState,
     /// What the kernel held before it, as far as it can be put back.
     pub way_back: KernelState,
+    /// Which devices belong together after it.
+    pub bounds: Bounds,
+    /// Which devices belonged together before it.
+    pub bounds_before: Bounds,
 }
 
 /// A change as the store has it.
@@ -98,6 +103,10 @@ impl Store {
                 why: error.to_string(),
             })
         };
+        let bounds = |value: &Bounds| {
+            serde_json::to_string(value).map_err(|error| self.corrupt("bound", &error))
+        };
+        let (after, before) = (bounds(&change.bounds)?, bounds(&change.bounds_before)?);
         let (goal, way_back) = (
             json("goal", &change.goal)?,
             json("way back", &change.way_back)?,
@@ -109,8 +118,9 @@ impl Store {
             let transaction = self.connection.transaction()?;
             Self::put_ids(&transaction, &ids)?;
             transaction.execute(
-                "INSERT INTO change (opened, boot, actor, what, state, phase_from, phase_to, goal, way_back)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                "INSERT INTO change (opened, boot, actor, what, state, phase_from, phase_to, goal, way_back,
+                                     bounds, bounds_before)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
                 params![
                     change.opened.to_string(),
                     change.boot,
@@ -121,6 +131,8 @@ impl Store {
                     change.phase_to.as_ref().map(PhaseName::as_str),
                     goal,
                     way_back,
+                    after,
+                    before,
                 ],
             )?;
             let id = RecordId(transaction.last_insert_rowid());
@@ -175,6 +187,38 @@ impl Store {
         write().map_err(fail)
     }
 
+    /// Closes every change that is open, as taken back: teardown leaves nothing to finish.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn close_unfinished(&mut self, at: jiff::Timestamp) -> Result<(), StoreError> {
+        self.connection
+            .execute(
+                "UPDATE change SET state = ?1, closed = ?2 WHERE closed IS NULL",
+                params![RecordState::Undone.as_str(), at.to_string()],
+            )
+            .map(|_| ())
+            .map_err(self.sqlite("close the changes that are open"))
+    }
+
+    /// Which devices belong together in what holds: as the last change that was done drew it.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub fn bounds(&self) -> Result<Option<Bounds>, StoreError> {
+        let text: Option<String> = self
+            .connection
+            .query_row(
+                "SELECT bounds FROM change WHERE state = ?1 ORDER BY id DESC LIMIT 1",
+                params![RecordState::Done.as_str()],
+                |row| row.get(0),
+            )
+            .optional()
+            .map_err(self.sqlite("read the last change"))?;
+        text.map(|text| serde_json::from_str(&text).map_err(|error| self.corrupt("bound", &error)))
+            .transpose()
+    }
+
     /// The change that is neither done nor undone, where there is one.
     ///
     /// # Errors
@@ -183,11 +227,12 @@ impl Store {
         let row = self
             .connection
             .query_row(
-                "SELECT id, state, opened, boot, actor, what, phase_from, phase_to, goal, way_back
+                "SELECT id, state, opened, boot, actor, what, phase_from, phase_to, goal, way_back,
+                        bounds, bounds_before
                  FROM change WHERE closed IS NULL ORDER BY id DESC LIMIT 1",
                 [],
                 |row| {
-                    let texts: [String; 7] = [
+                    let texts: [String; 9] = [
                         row.get(1)?,
                         row.get(2)?,
                         row.get(3)?,
@@ -195,6 +240,8 @@ impl Store {
                         row.get(5)?,
                         row.get(8)?,
                         row.get(9)?,
+                        row.get(10)?,
+                        row.get(11)?,
                     ];
                     let phases: [Option<String>; 2] = [row.get(6)?, row.get(7)?];
                     Ok((row.get(0)?, texts, phases))
@@ -209,12 +256,25 @@ impl Store {
     fn understand(
         &self,
         id: i64,
-        [state, opened, boot, actor, what, goal, way_back]: [String; 7],
+        [
+            state,
+            opened,
+            boot,
+            actor,
+            what,
+            goal,
+            way_back,
+            bounds,
+            bounds_before,
+        ]: [String; 9],
         [phase_from, phase_to]: [Option<String>; 2],
     ) -> Result<Record, StoreError> {
         let phase = |name: Option<String>| {
             name.map(|name| name.parse().map_err(|error| self.corrupt("phase", &error)))
                 .transpose()
+        };
+        let bound = |text: &str| -> Result<Bounds, StoreError> {
+            serde_json::from_str(text).map_err(|error| self.corrupt("bound", &error))
         };
         let kernel = |what, text: &str| {
             serde_json::from_str(text).map_err(|error| self.corrupt(what, &error))
@@ -233,6 +293,8 @@ impl Store {
                 phase_to: phase(phase_to)?,
                 goal: kernel("goal", &goal)?,
                 way_back: kernel("way back", &way_back)?,
+                bounds: bound(&bounds)?,
+                bounds_before: bound(&bounds_before)?,
             },
         })
     }

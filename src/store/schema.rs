@@ -27,6 +27,8 @@ CREATE TABLE change (
     phase_to   TEXT,
     goal     TEXT NOT NULL,
     way_back TEXT NOT NULL,
+    bounds   TEXT NOT NULL,
+    bounds_before TEXT NOT NULL,
     error    TEXT
 ) STRICT;
 PRAGMA user_version = 1;

@@ -2,7 +2,7 @@
 
 use super::Namespace;
 use super::series::{Gauge, Series};
-use super::socket::{drops, udp};
+use super::socket::{drops, run_first, udp};
 use super::time::{SECOND, now, sleep_until};
 use nix::libc;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -11,11 +11,12 @@ use std::thread::JoinHandle;
 
 /// A datagram flood that is not started yet.
 pub struct UdpFlood {
-    from: (Namespace, IpAddr),
+    from: (Namespace, SocketAddr),
     to: (Namespace, SocketAddr),
     rate: u64,
     payload: usize,
     dscp: u8,
+    first: bool,
 }
 
 /// How many datagrams go in one system call.
@@ -25,17 +26,32 @@ impl UdpFlood {
     /// 100 Mbit/s of payload in datagrams of 1,200 bytes, unless told otherwise.
     pub fn new(from: (&Namespace, IpAddr), to: (&Namespace, IpAddr), port: u16) -> Self {
         Self {
-            from: (from.0.clone(), from.1),
+            from: (from.0.clone(), SocketAddr::new(from.1, 0)),
             to: (to.0.clone(), SocketAddr::new(to.1, port)),
             rate: 100_000_000,
             payload: 1200,
             dscp: 0,
+            first: false,
         }
+    }
+
+    /// The sender is a server with this port: the receiver opens the connection with a datagram of its
+    /// own, and what follows are replies.
+    pub fn source_port(mut self, port: u16) -> Self {
+        self.from.1.set_port(port);
+        self
     }
 
     /// Bit/s of payload.
     pub fn rate(mut self, rate: u64) -> Self {
         self.rate = rate;
+        self
+    }
+
+    /// The sender goes before all else on its core, so that it keeps its pace on a loaded machine. For
+    /// rates that leave the core time for others.
+    pub fn first(mut self) -> Self {
+        self.first = true;
         self
     }
 
@@ -53,20 +69,28 @@ impl UdpFlood {
 
     /// Sends until it is stopped.
     pub fn start(self) -> Running {
-        let (dscp, rate, payload) = (self.dscp, self.rate, self.payload);
+        let (dscp, rate, payload, first) = (self.dscp, self.rate, self.payload, self.first);
         let receiver = self.to.0.make(|| udp(self.to.1, 0));
         let target = receiver.local_addr().unwrap();
-        let source = SocketAddr::new(self.from.1, 0);
+        let source = self.from.1;
         let sender = self.from.0.make(|| {
             let socket = udp(source, dscp);
             socket.connect(target).expect("a route");
             socket
         });
+        if source.port() != 0 {
+            receiver.send_to(&[0], source).expect("a route back");
+        }
         let gauge = Gauge::new();
         let of = gauge.clone();
         let receiving = std::thread::spawn(move || receive(&receiver, payload, &of));
         let of = gauge.clone();
-        let sending = std::thread::spawn(move || send(&sender, rate, payload, &of));
+        let sending = std::thread::spawn(move || {
+            if first {
+                run_first();
+            }
+            send(&sender, rate, payload, &of)
+        });
         Running {
             gauge,
             sending,

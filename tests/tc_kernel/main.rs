@@ -19,12 +19,12 @@ use common::*;
 #[test]
 fn leaves_are_probed_without_a_trace() {
     in_namespace(|| {
-        let device = veth();
+        veth();
         sh("ip link set lo up");
         let look = || sh("tc qdisc show; ip -d link");
         let before = look();
         let mut host = Host::open().unwrap();
-        let found = host.leaves(&device).unwrap();
+        let found = host.leaves().unwrap();
         assert_eq!(look(), before);
         assert!(found.contains(&LeafKind::Pfifo));
         for kind in [LeafKind::Sfq, LeafKind::FqCodel, LeafKind::Cake] {
@@ -78,7 +78,7 @@ fn leaves_of(kind: LeafKind) -> Vec<Leaf> {
 fn leaves_are_read_as_written() {
     in_namespace(|| {
         let mut host = Host::open().unwrap();
-        let kinds = host.leaves(&"lo".parse().unwrap()).unwrap();
+        let kinds = host.leaves().unwrap();
         leaves_come_back(&kinds);
     });
 }
@@ -89,7 +89,7 @@ fn stock_leaves_of_every_kind_are_read_as_written() {
     in_namespace(|| {
         use LeafKind::{Cake, FqCodel, Pfifo, Sfq};
         let mut host = Host::open().unwrap();
-        let kinds = host.leaves(&"lo".parse().unwrap()).unwrap();
+        let kinds = host.leaves().unwrap();
         assert_eq!(kinds, BTreeSet::from([Pfifo, Sfq, FqCodel, Cake]));
         leaves_come_back(&kinds);
     });

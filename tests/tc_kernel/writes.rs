@@ -179,7 +179,7 @@ fn a_failure_is_its_ops_alone() {
         for at in &failed {
             println!("{at}: {}", results[*at].as_ref().unwrap_err());
         }
-        let lacks_fq_codel = !host.leaves(&device).unwrap().contains(&LeafKind::FqCodel);
+        let lacks_fq_codel = !host.leaves().unwrap().contains(&LeafKind::FqCodel);
         let expected: &[usize] = if lacks_fq_codel {
             &[5, 127, 200, 201, 202, 203]
         } else {

@@ -9,6 +9,7 @@ mod text;
 mod write;
 
 use std::io::{self, Write};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -113,6 +114,8 @@ fn nft(arguments: &[&str], input: &str) -> Result<Output, String> {
         .env_clear()
         .env("LC_ALL", "C")
         .current_dir("/")
+        // Ctrl-C is ours to answer: it goes to a whole group, and would kill what is half said.
+        .process_group(0)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
