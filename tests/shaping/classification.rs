@@ -1,0 +1,335 @@
+//! Which class a packet of the real network falls into: counted by the kernel, seen on the wire.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use crate::ceilings::with_ipv6;
+use crate::host::Host;
+use crate::lab::address::*;
+use crate::lab::bulk::Bulk;
+use crate::lab::capture::Capture;
+use crate::lab::probe::reaches;
+use crate::lab::socket::udp;
+use crate::lab::trace::Packet;
+use crate::lab::udp::UdpFlood;
+use crate::lab::{Namespace, now, ready, sleep};
+
+/// Runs `traffic`, and expects most of what leaves on `device` meanwhile to be counted by `place`, and packets
+/// that are `wanted` on the wire behind it.
+#[track_caller]
+fn lands(
+    host: &Host,
+    device: &str,
+    place: &str,
+    wanted: impl Fn(&Packet) -> bool,
+    traffic: impl FnOnce(),
+) {
+    let far = if device == "wan0" {
+        host.lab.internet()
+    } else {
+        host.lab.provider()
+    };
+    let wire = Capture::start(far, "edge0");
+    let before = host.counters(device);
+    traffic();
+    // What is still queued on a thin line is counted when it leaves.
+    sleep(Duration::from_millis(50));
+    let after = host.counters(device);
+    let trace = wire.stop();
+    let grown: Vec<(String, u64)> = after
+        .into_iter()
+        .map(|(name, bytes)| {
+            (
+                name.clone(),
+                bytes - before.get(&name).copied().unwrap_or(0),
+            )
+        })
+        .filter(|(_, bytes)| *bytes > 0)
+        .collect();
+    let here: u64 = grown
+        .iter()
+        .filter(|(name, _)| name == place)
+        .map(|(_, bytes)| bytes)
+        .sum();
+    let elsewhere: u64 = grown.iter().map(|(_, bytes)| bytes).sum::<u64>() - here;
+    // Neighbour discovery and the reset of a flow that ended before go on beside it.
+    assert!(
+        here > 1000 && elsewhere < 1000,
+        "{device}, not {place}: {grown:?}"
+    );
+    let seen = trace.only(wanted).bytes();
+    assert!(seen > 1000, "{place}: {seen} bytes of it on the wire");
+}
+
+fn bulk(flow: Bulk) {
+    let flow = flow.start();
+    let deadline = now() + 5_000_000_000;
+    while flow.received() < 20_000 {
+        assert!(now() < deadline, "the flow does not get through");
+        sleep(Duration::from_millis(5));
+    }
+    flow.stop();
+    sleep(Duration::from_millis(300));
+}
+
+fn datagrams(flow: UdpFlood) {
+    let flow = flow.rate(500_000).start();
+    sleep(Duration::from_millis(150));
+    assert!(
+        flow.stop().received.total() > 1000,
+        "the datagrams do not get through"
+    );
+}
+
+/// A client asks a server over UDP, which answers each question with 500 bytes.
+fn ask(client: (&Namespace, IpAddr), server: (&Namespace, IpAddr), port: u16) {
+    let at = SocketAddr::new(server.1, port);
+    let listening = server.0.make(|| udp(at, 0));
+    let asking = client.0.make(|| {
+        let socket = udp(SocketAddr::new(client.1, 0), 0);
+        socket.connect(at).unwrap();
+        socket
+    });
+    listening
+        .set_read_timeout(Some(Duration::from_secs(2)))
+        .unwrap();
+    asking
+        .set_read_timeout(Some(Duration::from_secs(2)))
+        .unwrap();
+    let mut buffer = [0u8; 600];
+    for _ in 0..20 {
+        asking.send(b"?").unwrap();
+        let (_, from) = listening.recv_from(&mut buffer).expect("a question");
+        listening.send_to(&[0; 500], from).unwrap();
+        assert_eq!(asking.recv(&mut buffer).expect("an answer"), 500);
+    }
+}
+
+#[test]
+fn the_internet_circuit_knows_its_classes() {
+    if !ready() {
+        return;
+    }
+    let host = with_ipv6("0s");
+    host.wanshift(&["apply"]);
+    let lab = &host.lab;
+    for (worker, gateway, vpn, web, desk, operator, masked) in [
+        (
+            WORKER,
+            GATEWAY,
+            VPN,
+            WEB,
+            SESSION_HOST,
+            OPERATIONS,
+            EDGE_WAN,
+        ),
+        (
+            WORKER6,
+            GATEWAY6,
+            VPN6,
+            WEB6,
+            SESSION_HOST6,
+            OPERATIONS6,
+            EDGE_WAN6,
+        ),
+    ] {
+        let (worker, web) = ((lab.internet(), worker), (lab.internet(), web));
+        let inside = |address| (lab.datacentre(), address);
+        // Opened from outside: the class is that of the replies.
+        lands(
+            &host,
+            "wan0",
+            "internet.class.gateway",
+            |packet| packet.source == Some(gateway),
+            || {
+                bulk(Bulk::tcp(worker, inside(gateway), 443).download());
+            },
+        );
+        lands(
+            &host,
+            "wan0",
+            "internet.class.gateway",
+            |packet| packet.source_port == 443,
+            || {
+                ask(worker, inside(gateway), 443);
+            },
+        );
+        lands(
+            &host,
+            "wan0",
+            "internet.class.operations",
+            |packet| packet.source_port == 1194,
+            || {
+                ask(worker, inside(vpn), 1194);
+            },
+        );
+        // By an inside address that the wire no longer shows; in fragments, too.
+        lands(
+            &host,
+            "wan0",
+            "internet.class.operations",
+            |packet| packet.source == Some(masked),
+            || {
+                bulk(Bulk::tcp(inside(operator), web, 5000));
+            },
+        );
+        lands(
+            &host,
+            "wan0",
+            "internet.class.operations",
+            |packet| packet.source == Some(masked),
+            || {
+                datagrams(UdpFlood::new(inside(operator), web, 5001).payload(3000));
+            },
+        );
+        // By DSCP, and the rest.
+        lands(
+            &host,
+            "wan0",
+            "internet.class.video",
+            |packet| packet.dscp == 46,
+            || {
+                datagrams(UdpFlood::new(inside(desk), web, 5002).dscp(46));
+            },
+        );
+        lands(
+            &host,
+            "wan0",
+            "internet.class.video",
+            |packet| packet.dscp == 34,
+            || {
+                bulk(Bulk::tcp(inside(desk), web, 5003).dscp(34));
+            },
+        );
+        lands(
+            &host,
+            "wan0",
+            "internet.rest",
+            |packet| packet.source == Some(masked),
+            || {
+                bulk(Bulk::tcp(inside(desk), web, 5004));
+            },
+        );
+        // Neither another port of the gateway, nor what the gateway opens itself.
+        lands(
+            &host,
+            "wan0",
+            "internet.rest",
+            |packet| packet.source == Some(gateway),
+            || {
+                bulk(Bulk::tcp(worker, inside(gateway), 5005).download());
+            },
+        );
+        lands(
+            &host,
+            "wan0",
+            "internet.rest",
+            |packet| packet.target_port == 443,
+            || {
+                bulk(Bulk::tcp(inside(gateway), worker, 443));
+            },
+        );
+    }
+}
+
+#[test]
+fn sites_are_known_toward_them_and_through_the_edge() {
+    if !ready() {
+        return;
+    }
+    let host = with_ipv6("0s");
+    host.wanshift(&["apply"]);
+    let lab = &host.lab;
+    for (desk, web, sites) in [
+        (SESSION_HOST, WEB, [PROVINS, NEMOURS]),
+        (SESSION_HOST6, WEB6, [PROVINS6, NEMOURS6]),
+    ] {
+        let desk = (lab.datacentre(), desk);
+        let web = (lab.internet(), web);
+        let of_sites = [
+            (lab.provins(), sites[0], "mpls.site.mds-provins"),
+            (lab.nemours(), sites[1], "mpls.site.mds-nemours"),
+        ];
+        for (site, address, place) in of_sites {
+            let here = (site, address);
+            let toward = |packet: &Packet| packet.target == Some(address);
+            lands(&host, "mpls0", place, toward, || {
+                bulk(Bulk::tcp(desk, here, 8080))
+            });
+            // What a site fetches: opened from there, from the datacentre and from the internet.
+            lands(&host, "mpls0", place, toward, || {
+                bulk(Bulk::tcp(here, desk, 8081).download())
+            });
+            lands(&host, "mpls0", place, toward, || {
+                bulk(Bulk::tcp(here, web, 8082).download())
+            });
+            // A site's own class does not matter on the other circuit: there it is like any other.
+            lands(
+                &host,
+                "wan0",
+                "internet.rest",
+                |packet| packet.port(8083),
+                || {
+                    bulk(Bulk::tcp(here, web, 8083));
+                },
+            );
+        }
+    }
+    lands(
+        &host,
+        "mpls0",
+        "mpls.rest",
+        |packet| packet.target == Some(PROVIDER),
+        || {
+            datagrams(UdpFlood::new(
+                desk4(&host),
+                (lab.provider(), PROVIDER),
+                8084,
+            ));
+        },
+    );
+}
+
+fn desk4(host: &Host) -> (&Namespace, IpAddr) {
+    (host.lab.datacentre(), SESSION_HOST)
+}
+
+#[test]
+fn what_the_host_says_to_its_neighbours_is_control() {
+    if !ready() {
+        return;
+    }
+    let host = with_ipv6("0s");
+    host.wanshift(&["apply"]);
+    let lab = &host.lab;
+    for (device, place, next) in [
+        ("mpls0", "mpls.control", [PROVIDER, PROVIDER6]),
+        ("wan0", "internet.control", [INTERNET, INTERNET6]),
+    ] {
+        for next in next {
+            lands(
+                &host,
+                device,
+                place,
+                |packet| packet.target == Some(next),
+                || {
+                    for _ in 0..30 {
+                        assert!(reaches(lab.edge(), next), "{next}");
+                    }
+                },
+            );
+        }
+    }
+    // Somebody else's echo requests are like any other traffic of theirs.
+    lands(
+        &host,
+        "wan0",
+        "internet.rest",
+        |packet| packet.protocol == 1,
+        || {
+            for _ in 0..30 {
+                assert!(reaches(lab.datacentre(), WEB));
+            }
+        },
+    );
+}
