@@ -6,6 +6,7 @@ use crate::lab::probe::reaches;
 use crate::lab::ready;
 use crate::lab::snapshot::Snapshot;
 
+// A run of the program takes seconds in emulation: as few as will do.
 #[test]
 #[ignore = "run by scripts/test on a stock kernel"]
 fn stock_kernel_is_shaped_shifted_and_left_as_found() {
@@ -13,8 +14,8 @@ fn stock_kernel_is_shaped_shifted_and_left_as_found() {
     let host = with_ipv6("0s");
     let edge = host.lab.edge();
     let before = Snapshot::of(edge);
-    let leaves = || {
-        let qdiscs = edge.run("tc", &["qdisc", "show"]);
+    let leaves = |device: &str| {
+        let qdiscs = edge.run("tc", &["qdisc", "show", "dev", device]);
         let of_classes = qdiscs.lines().filter(|line| line.contains(" parent "));
         let mut kinds: Vec<String> = of_classes
             .filter_map(|line| line.split_whitespace().nth(1).map(str::to_owned))
@@ -28,36 +29,44 @@ fn stock_kernel_is_shaped_shifted_and_left_as_found() {
         let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
         assert_eq!(plan["ops"], 0, "{when}: {plan:#}");
     };
+    let carried = |when: &str| {
+        for (from, to) in [(host.lab.provins(), WEB), (host.lab.internet(), GATEWAY6)] {
+            let label = from.label();
+            assert!(reaches(from, to), "{when}: {label} does not reach {to}");
+        }
+    };
+
     host.wanshift(&["apply"]);
     settled("after apply");
-    assert_eq!(leaves(), ["fq_codel"]);
-    host.wanshift(&["phase", "telework"]);
-    settled("in telework");
-    for (from, to) in [(host.lab.provins(), WEB), (host.lab.internet(), GATEWAY6)] {
-        assert!(reaches(from, to), "{} does not reach {to}", from.label());
+    for device in ["mpls0", "wan0"] {
+        assert_eq!(leaves(device), ["fq_codel"], "the best of {device}");
     }
+    host.wanshift(&["phase", "telework"]);
+    let classes = edge.run("tc", &["class", "show", "dev", "wan0"]);
+    assert!(classes.contains("rate 220Mbit"), "{classes}");
+    carried("in telework");
     let counted = host.counters("wan0")["internet.rest"];
     assert!(counted > 0, "a site's packets are in the internet's rest");
+
+    // On the way back other queues, too: one kind for each circuit, and a class with its own.
+    for (device, leaf) in [("mpls0", "sfq"), ("wan0", "cake")] {
+        let device = format!("device = \"{device}\"");
+        host.edit(
+            "host.toml",
+            &device,
+            &format!("{device}\nleaf = \"{leaf}\""),
+        );
+    }
+    host.edit(
+        "policy.d/10-classes.toml",
+        "[class.video]",
+        "[class.video]\nleaf = \"pfifo\"",
+    );
     host.wanshift(&["phase", "nominal"]);
     settled("back in nominal");
-
-    let mut now = String::new();
-    for leaf in ["sfq", "cake", "pfifo"] {
-        let line = format!("\nleaf = \"{leaf}\"");
-        for device in ["mpls0", "wan0"] {
-            let device = format!("device = \"{device}\"");
-            host.edit(
-                "host.toml",
-                &format!("{device}{now}"),
-                &format!("{device}{line}"),
-            );
-        }
-        now = line;
-        host.wanshift(&["apply"]);
-        settled(leaf);
-        assert_eq!(leaves(), [leaf]);
-        assert!(reaches(host.lab.provins(), WEB), "with {leaf}");
-    }
+    assert_eq!(leaves("mpls0"), ["sfq"]);
+    assert_eq!(leaves("wan0"), ["cake", "pfifo"]);
+    carried("with sfq and cake");
     host.wanshift(&["teardown"]);
     before.assert_same(&Snapshot::of(edge));
 }
