@@ -65,10 +65,11 @@ fn control_is_not_starved_by_a_flooded_rest() {
                 for (namespace, device) in [(lab.edge(), device), (peer, "edge0")] {
                     namespace.run("ip", &["neigh", "flush", "dev", device]);
                 }
-                let times = ping(lab.edge(), next[family], 3, Duration::from_secs(1));
+                let times = ping(lab.edge(), next[family], 5, Duration::from_secs(1));
                 eprintln!("{when}: {} pings {}: {times:?}", own[family], next[family]);
+                // Each of them: in the rest some would come through by chance.
                 assert!(
-                    times[0].is_some() && times[1..].iter().any(Option::is_some),
+                    times.iter().all(Option::is_some),
                     "{when}: {} {times:?}",
                     next[family]
                 );
