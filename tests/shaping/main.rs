@@ -13,9 +13,11 @@ mod ceilings;
 mod classification;
 mod conservation;
 mod control;
+mod frames;
 mod host;
 #[path = "../lab/mod.rs"]
 mod lab;
+mod landing;
 mod line;
 mod paced;
 mod sharing;

@@ -32,7 +32,8 @@ fn teardown_leaves_the_edge_as_it_was_found_and_traffic_free() {
     assert!(rules.contains("table inet lab"), "{rules}");
     host.wanshift(&["apply"]);
     let shaped = to_the_site();
-    assert!(shaped < 4.4e6, "{shaped:.0}");
+    // One packet of 64 KB more or less is half a megabit of a second.
+    assert!(shaped < 5e6, "{shaped:.0}");
     host.wanshift(&["phase", "telework"]);
     host.wanshift(&["teardown"]);
     before.assert_same(&Snapshot::of(lab.edge()));
