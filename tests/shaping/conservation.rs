@@ -9,7 +9,7 @@ use crate::lab::bulk::{self, Bulk};
 use crate::lab::capture::Capture;
 use crate::lab::trace::{Packet, Trace};
 use crate::lab::udp::{self, UdpFlood};
-use crate::lab::{Nanos, measure, now, quiet_machine, ready, sleep};
+use crate::lab::{Nanos, measure, now, quiet_machine, ready};
 
 const HOST: &str = r#"
 name = "lab"
