@@ -1,0 +1,249 @@
+//! Never more than the pool on the wire, whatever is shifted, and with every class flooded.
+
+use std::time::Duration;
+
+use crate::frames::{Frames, LOCAL_EXPERIMENT};
+use crate::host::{Host, near};
+use crate::lab::address::*;
+use crate::lab::bulk::{self, Bulk};
+use crate::lab::capture::Capture;
+use crate::lab::trace::{Packet, Trace};
+use crate::lab::udp::{self, UdpFlood};
+use crate::lab::{Nanos, measure, now, quiet_machine, ready};
+
+const HOST: &str = r#"
+name = "lab"
+timezone = "UTC"
+inside = ["lan0"]
+[circuit.mpls]
+device = "mpls0"
+[circuit.internet]
+device = "wan0"
+[pool.access]
+circuits = ["mpls", "internet"]
+capacity = "300mbit"
+"#;
+
+/// Control has 1 % of each circuit: with that every circuit is promised away to the last bit, in both phases.
+const POLICY: &str = r#"
+[policy]
+start = "nominal"
+[phase.nominal]
+split.access = { mpls = "200mbit", internet = "100mbit" }
+ramp = "RAMP"
+[phase.telework]
+split.access = { mpls = "80mbit", internet = "220mbit" }
+class.gateway = { guarantee = "60%" }
+class.desks = { guarantee = "15%" }
+ramp = "RAMP"
+
+[rest.mpls]
+guarantee = "9%"
+[rest.internet]
+guarantee = "9%"
+
+[class.backup]
+circuit = "mpls"
+match = [{ service = ["tcp/873", "udp/873"] }]
+guarantee = "30%"
+[site.provins]
+circuit = "mpls"
+prefixes = ["10.77.101.0/24", "fd77:77:77:101::/64"]
+capacity = "200mbit"
+guarantee = "40%"
+[site.nemours]
+circuit = "mpls"
+prefixes = ["10.77.102.0/24", "fd77:77:77:102::/64"]
+capacity = "200mbit"
+guarantee = "20%"
+
+[class.gateway]
+circuit = "internet"
+match = [{ to = ["192.0.2.10"], service = ["tcp/443"] }]
+guarantee = "40%"
+[class.desks]
+circuit = "internet"
+match = [{ from = ["10.77.20.0/24"], service = ["udp/9000"] }]
+guarantee = "35%"
+[class.video]
+circuit = "internet"
+match = [{ dscp = ["ef"] }]
+guarantee = "15%"
+"#;
+
+const POOL: u64 = 300_000_000;
+/// On both circuits, control and rest included.
+const CLASSES: u64 = 10;
+/// The largest GSO packet with its Ethernet header.
+const GSO: u64 = 65_550;
+const EF: u8 = 46;
+
+/// Which class a packet on the wire was in: the flood's own marks, seen from outside.
+type Class = (&'static str, fn(&Packet) -> bool, [f64; 2]);
+const ON_MPLS: &[Class] = &[
+    (
+        "mpls.control",
+        |packet| packet.ether_type == LOCAL_EXPERIMENT,
+        [2e6, 0.8e6],
+    ),
+    ("mpls.rest", |packet| packet.port(9100), [18e6, 7.2e6]),
+    ("mpls.class.backup", |packet| packet.port(873), [60e6, 24e6]),
+    (
+        "mpls.site.provins",
+        |packet| packet.port(8101),
+        [80e6, 32e6],
+    ),
+    (
+        "mpls.site.nemours",
+        |packet| packet.port(8102),
+        [40e6, 16e6],
+    ),
+];
+const ON_WAN: &[Class] = &[
+    (
+        "internet.control",
+        |packet| packet.ether_type == LOCAL_EXPERIMENT,
+        [1e6, 2.2e6],
+    ),
+    ("internet.rest", |packet| packet.port(9200), [9e6, 19.8e6]),
+    (
+        "internet.class.gateway",
+        |packet| packet.port(443),
+        [40e6, 132e6],
+    ),
+    (
+        "internet.class.desks",
+        |packet| packet.port(9000),
+        [35e6, 33e6],
+    ),
+    (
+        "internet.class.video",
+        |packet| packet.dscp == EF,
+        [15e6, 33e6],
+    ),
+];
+
+#[test]
+fn a_shift_with_every_class_flooded_stays_within_the_pool() {
+    if ready() {
+        let _quiet = quiet_machine();
+        shift_there_and_back("2s");
+    }
+}
+
+#[test]
+fn a_shift_at_once_with_every_class_flooded_stays_within_the_pool() {
+    if ready() {
+        let _quiet = quiet_machine();
+        shift_there_and_back("0s");
+    }
+}
+
+fn shift_there_and_back(ramp: &str) {
+    let host = Host::with(HOST, &POLICY.replace("RAMP", ramp));
+    host.wanshift(&["apply"]);
+    let wires = [
+        Capture::start(host.lab.provider(), "edge0"),
+        Capture::start(host.lab.internet(), "edge0"),
+    ];
+    // All that was saved up before goes at the beginning: that counts, too.
+    let begin = now();
+    let floods = Floods::start(&host);
+    let nominal = measure(Duration::from_millis(1200), Duration::from_millis(1500));
+    host.wanshift(&["phase", "telework"]);
+    let telework = measure(Duration::from_millis(500), Duration::from_millis(1500));
+    host.wanshift(&["phase", "nominal"]);
+    let again = measure(Duration::from_millis(500), Duration::from_millis(1500));
+    let end = now();
+    let [mpls, wan] = wires.map(Capture::stop);
+    floods.stop();
+
+    let all = Trace::merge([&mpls, &wan]).between(begin, end);
+    let worst = all.worst_window(Duration::from_millis(100));
+    let bound = POOL / 8 / 10 + POOL / 8 / 100 + CLASSES * GSO;
+    eprintln!(
+        "ramp {ramp}: {} bytes in the fullest 100 ms, after {} ms; {} are the pool's, {bound} the bound",
+        worst.bytes,
+        (worst.start - begin) / 1_000_000,
+        POOL / 80,
+    );
+    let each = [(&mpls, "mpls"), (&wan, "internet")].map(|(trace, circuit)| {
+        let worst = trace.worst_window(Duration::from_millis(100));
+        let rate = worst.bytes * 80 / 1_000_000;
+        eprintln!("  {circuit} alone: {rate} mbit in its fullest 100 ms");
+        rate
+    });
+    let shares = |phase: usize, (from, to): (Nanos, Nanos)| {
+        let mut full = true;
+        for (trace, classes) in [(&mpls, ON_MPLS), (&wan, ON_WAN)] {
+            for (class, is_of, guarantees) in classes {
+                let rate = trace.only(is_of).rate(from, to);
+                let guarantee = guarantees[phase];
+                let off = (rate / guarantee - 1.0) * 100.0;
+                eprintln!("  {class}: {rate:.0}, {off:+.1} % of {guarantee:.0}");
+                full &= off.abs() < 8.0;
+            }
+        }
+        assert!(full, "not every class was flooded and had its guarantee");
+        near("the pool", all.rate(from, to), POOL as f64, 2.0);
+    };
+    assert!(worst.bytes <= bound, "{worst:?} is above {bound}, {each:?}");
+    shares(0, nominal);
+    shares(1, telework);
+    shares(0, again);
+}
+
+/// Traffic for every class, more than any phase promises it.
+struct Floods {
+    bulk: Vec<bulk::Running>,
+    datagrams: Vec<udp::Running>,
+    frames: Vec<Frames>,
+}
+
+impl Floods {
+    fn start(host: &Host) -> Self {
+        let lab = &host.lab;
+        let desk = (lab.datacentre(), SESSION_HOST);
+        let gateway = (lab.datacentre(), GATEWAY);
+        let web = (lab.internet(), WEB);
+        let to_provider = (lab.provider(), PROVIDER);
+        let tcp = |flow: Bulk| flow.connections(3).start();
+        let udp = |flow: UdpFlood, rate| flow.rate(rate).start();
+        Self {
+            bulk: vec![
+                tcp(Bulk::tcp((lab.internet(), WORKER), gateway, 443).download()),
+                tcp(Bulk::tcp(gateway, web, 5000).dscp(EF)),
+                tcp(Bulk::tcp(desk, (lab.provins(), PROVINS), 8101)),
+                tcp(Bulk::tcp(
+                    (lab.datacentre(), SESSION_HOST6),
+                    (lab.nemours(), NEMOURS6),
+                    8102,
+                )),
+                tcp(Bulk::tcp(desk, to_provider, 873)),
+            ],
+            datagrams: vec![
+                udp(UdpFlood::new(desk, to_provider, 9100), 24_000_000),
+                udp(
+                    UdpFlood::new(desk, (lab.nemours(), NEMOURS), 8102),
+                    10_000_000,
+                ),
+                udp(UdpFlood::new(desk, to_provider, 873), 10_000_000),
+                udp(UdpFlood::new(gateway, web, 9200), 26_000_000),
+                udp(UdpFlood::new(desk, web, 9000), 45_000_000),
+                udp(UdpFlood::new(gateway, web, 5001).dscp(EF), 10_000_000),
+            ],
+            frames: vec![
+                Frames::start(lab.edge(), "mpls0", 4_000_000),
+                Frames::start(lab.edge(), "wan0", 4_000_000),
+            ],
+        }
+    }
+
+    fn stop(self) {
+        self.frames.into_iter().for_each(Frames::stop);
+        self.bulk.into_iter().for_each(|flow| drop(flow.stop()));
+        self.datagrams
+            .into_iter()
+            .for_each(|flow| drop(flow.stop()));
+    }
+}

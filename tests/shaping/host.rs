@@ -1,0 +1,158 @@
+//! The program on the lab's edge, and what its classes counted.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::lab::trace::Trace;
+use crate::lab::{Lab, Nanos};
+
+/// A lab whose edge has policy files and a state directory.
+pub struct Host {
+    pub lab: Lab,
+    directory: TempDir,
+}
+
+/// One circuit without a pool, on `wan0`; `more` are further keys of it.
+pub fn one_circuit(capacity: &str, more: &str) -> String {
+    format!(
+        "name = \"lab\"\ntimezone = \"UTC\"\ninside = [\"lan0\"]\n\
+         [circuit.internet]\ndevice = \"wan0\"\ncapacity = \"{capacity}\"\n{more}\n"
+    )
+}
+
+/// A phase without a split, for circuits without a pool.
+pub const ALWAYS: &str = "[policy]\nstart = \"always\"\n[phase.always]\n";
+
+impl Host {
+    /// The edge with a policy of the test's own. Nothing is applied yet.
+    pub fn with(host: &str, policy: &str) -> Self {
+        let this = Self {
+            lab: Lab::new(),
+            directory: tempfile::tempdir().unwrap(),
+        };
+        std::fs::create_dir_all(this.config().join("policy.d")).unwrap();
+        this.write("host.toml", host);
+        this.write("policy.d/policy.toml", policy);
+        this
+    }
+
+    /// The edge with a copy of the example, whose shift takes as long as that.
+    pub fn cd77(ramp: &str) -> Self {
+        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/cd77");
+        let text = |file: &str| std::fs::read_to_string(example.join(file)).unwrap();
+        let this = Self::with(&text("host.toml"), "");
+        std::fs::remove_file(this.config().join("policy.d/policy.toml")).unwrap();
+        for file in ["policy.d/10-classes.toml", "policy.d/20-telework.toml"] {
+            this.write(file, &text(file));
+        }
+        this.edit(
+            "policy.d/20-telework.toml",
+            "ramp = \"10s\"",
+            &format!("ramp = \"{ramp}\""),
+        );
+        this
+    }
+
+    fn config(&self) -> PathBuf {
+        self.directory.path().join("config")
+    }
+
+    /// Writes a policy file, which the program then accepts as one of an administrator's.
+    pub fn write(&self, file: &str, text: &str) {
+        use std::os::unix::fs::PermissionsExt;
+        let path = self.config().join(file);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    }
+
+    /// Replaces `from`, which must be there, in a policy file.
+    #[track_caller]
+    pub fn edit(&self, file: &str, from: &str, to: &str) {
+        let text = std::fs::read_to_string(self.config().join(file)).unwrap();
+        assert!(text.contains(from), "{file} does not hold {from}");
+        self.write(file, &text.replace(from, to));
+    }
+
+    /// Runs the program on the edge; it must succeed. Returns what it prints.
+    #[track_caller]
+    pub fn wanshift(&self, verb: &[&str]) -> String {
+        let state = self.directory.path().join("state");
+        let config = self.config();
+        let mut arguments = vec![
+            "--config",
+            config.to_str().unwrap(),
+            "--state",
+            state.to_str().unwrap(),
+        ];
+        arguments.extend(verb);
+        let program = env!("CARGO_BIN_EXE_wanshift");
+        self.lab.edge().run(program, &arguments)
+    }
+
+    /// Bytes that each place on a device has sent, by its name in the policy.
+    pub fn counters(&self, device: &str) -> BTreeMap<String, u64> {
+        let text = self
+            .lab
+            .edge()
+            .run("tc", &["-s", "class", "show", "dev", device]);
+        let mut sent = BTreeMap::new();
+        let mut class = "";
+        for line in text.lines() {
+            let mut words = line.split_whitespace();
+            match words.next() {
+                Some("class") => class = words.nth(1).unwrap(),
+                Some("Sent") => {
+                    let bytes: u64 = words.next().unwrap().parse().unwrap();
+                    sent.insert(class, bytes);
+                }
+                _ => {}
+            }
+        }
+        let named = self.places();
+        let known = |(place, class): (String, String)| Some((place, *sent.get(class.as_str())?));
+        named.into_iter().filter_map(known).collect()
+    }
+
+    /// The class of each place, as the packet filter's chains have it.
+    fn places(&self) -> BTreeMap<String, String> {
+        let table = self
+            .lab
+            .edge()
+            .run("nft", &["list", "table", "inet", "wanshift"]);
+        let mut places = BTreeMap::new();
+        let mut chain = "";
+        for line in table.lines().map(str::trim) {
+            if let Some(name) = line.strip_prefix("chain ") {
+                chain = name.trim_end_matches(" {");
+            } else if let Some(class) = line.strip_prefix("meta priority set ") {
+                places.insert(chain.to_owned(), class.to_owned());
+            }
+        }
+        places
+    }
+}
+
+/// Within so many parts of a hundred; says what was measured.
+#[track_caller]
+pub fn near(what: &str, measured: f64, expected: f64, percent: f64) {
+    let off = (measured / expected - 1.0) * 100.0;
+    eprintln!("{what}: {measured:.0}, {off:+.2} % of {expected:.0}");
+    assert!(
+        off.abs() <= percent,
+        "{what}: {measured:.0}, not {expected:.0} ({off:+.2} %)"
+    );
+}
+
+/// Bit/s of an interval, from one packet to the last: each is paid for by the pause after it. Where 64 KB
+/// go at once on a thin line, an interval cut just anywhere holds one too many, or one too few.
+pub fn paid_rate(trace: &Trace, from: Nanos, to: Nanos) -> f64 {
+    let trace = trace.between(from, to);
+    let (Some(first), Some(last)) = (trace.packets.first(), trace.packets.last()) else {
+        return 0.0;
+    };
+    let time = Duration::from_nanos(last.at - first.at).as_secs_f64();
+    (trace.bytes() - last.bytes) as f64 * 8.0 / time
+}

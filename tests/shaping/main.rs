@@ -1,0 +1,25 @@
+//! What a policy does to real traffic: the program in the lab's edge, the wire measured at the far end.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "what a test's helpers cannot do fails the test"
+)]
+
+mod ceilings;
+mod classification;
+mod conservation;
+mod control;
+mod frames;
+mod host;
+#[path = "../lab/mod.rs"]
+mod lab;
+mod landing;
+mod line;
+mod paced;
+mod sharing;
+mod stock;
+mod teardown;
