@@ -592,7 +592,9 @@ fn a_device_that_vanishes_in_mid_ramp_does_not_wedge_the_record() {
 
     // It comes back bare, and is taken over at once: its share is nobody else's.
     let (index, mut facts) = bench.kernel.vanished.take().unwrap();
-    facts.root = Root::Default { kind: "noqueue".to_owned() };
+    facts.root = Root::Default {
+        kind: "noqueue".to_owned(),
+    };
     bench.kernel.kernel.held_mut().devices.insert(index, facts);
     bench.kernel.vanishes_at = None;
     bench.enter("nominal").unwrap();

@@ -389,3 +389,100 @@ fn a_reader_that_has_gone_away_is_no_error() {
         assert_eq!(output.status.code(), Some(0));
     });
 }
+
+#[test]
+fn teardown_needs_neither_a_sound_store_nor_a_sound_policy() {
+    in_namespace(|| {
+        let host = EdgeHost::new("0s");
+        let before = dump();
+        let break_store = [
+            "echo nonsense > {state}/wanshift.db",
+            "rm -rf {state} && echo a file > {state}",
+            "rm -rf {state} && echo nonsense >> {config}/policy.d/20-telework.toml",
+        ];
+        for line in break_store {
+            let state = host.state();
+            host.wanshift(&["phase", "nominal"]);
+            sh(&line
+                .replace("{state}", state.to_str().unwrap())
+                .replace("{config}", host.config().to_str().unwrap()));
+            host.wanshift(&["teardown"]);
+            assert_same(&dump(), &before, line);
+            sh(&format!("rm -rf {}", state.display()));
+        }
+    });
+}
+
+#[test]
+fn a_terminal_that_goes_away_leaves_nothing_half_done() {
+    in_namespace(|| {
+        let host = EdgeHost::new("1500ms");
+        host.wanshift(&["apply"]);
+        let mut ramp = Command::new(env!("CARGO_BIN_EXE_wanshift"));
+        let ramp = ramp
+            .args(host.arguments())
+            .args(["phase", "telework"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = ramp.spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(500));
+        drop((child.stdout.take(), child.stderr.take()));
+        kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGHUP).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(0));
+        assert_eq!(
+            json(&host.wanshift(&["--json", "plan"]))["phase_now"],
+            "telework"
+        );
+        assert_eq!(json(&host.wanshift(&["--json", "plan"]))["ops"], 0);
+    });
+}
+
+#[test]
+fn a_plan_tells_what_the_next_apply_does_where_something_was_cut_off() {
+    in_namespace(|| {
+        let host = EdgeHost::new("20s");
+        host.wanshift(&["apply"]);
+        let mut ramp = Command::new(env!("CARGO_BIN_EXE_wanshift"));
+        let mut child = ramp
+            .args(host.arguments())
+            .args(["phase", "telework"])
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(700));
+        kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGKILL).unwrap();
+        child.wait().unwrap();
+
+        let plan = json(&host.wanshift(&["--json", "plan"]));
+        assert_eq!(plan["cut_off"], "phase telework");
+        assert_eq!(plan["phase_then"], "telework");
+        assert_eq!(
+            host.run(&["plan", "--detailed-exitcode"]).status.code(),
+            Some(2)
+        );
+
+        // With a policy that does not load nothing is finished, and this is said.
+        let file = host.config().join("policy.d/99-broken.toml");
+        std::fs::write(&file, "[class.x]\nguarantee = 5\n").unwrap();
+        let before = dump();
+        let errors = host.refused(&["apply"]);
+        assert!(
+            errors.contains("phase telework") && errors.contains("99-broken.toml"),
+            "{errors}"
+        );
+        assert_same(&dump(), &before, "after a policy that does not load");
+        std::fs::remove_file(&file).unwrap();
+
+        host.edit(
+            "policy.d/20-telework.toml",
+            "ramp = \"20s\"",
+            "ramp = \"300ms\"",
+        );
+        let applied = json(&host.wanshift(&["--json", "apply"]));
+        assert_eq!(applied["cut_off"], "phase telework");
+        assert!(
+            applied["writes_to_finish"].as_u64().unwrap() > 0,
+            "{applied}"
+        );
+        assert!(sh("tc class show dev wan0").contains("rate 160Mbit"));
+    });
+}
