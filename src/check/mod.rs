@@ -2,6 +2,7 @@
 //!
 //! A note is never an error. Each rule has a function; [`notes`] asks them all.
 
+mod debts;
 mod floors;
 mod tails;
 mod unsupported;
@@ -15,6 +16,9 @@ use serde::Serialize;
 
 use crate::model::names::Origin;
 use crate::policy::Policy;
+
+/// The largest packet that segmentation offload hands down in one piece, in bytes.
+const GSO: u64 = 65_536;
 
 /// Something that is worth a look.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -56,6 +60,7 @@ pub fn notes(policy: &Policy) -> Vec<Note> {
     let mut notes = Vec::new();
     notes.extend(unused::notes(policy));
     notes.extend(tails::notes(policy));
+    notes.extend(debts::notes(policy));
     notes.extend(floors::notes(policy));
     notes.sort();
     notes.dedup();

@@ -1,11 +1,9 @@
 //! Tails so thin that one offloaded packet holds up all others.
 
-use super::Note;
+use super::{GSO, Note};
 use crate::policy::Policy;
 use crate::units::Direction;
 
-/// The largest packet that segmentation offload hands down in one piece.
-const GSO: u64 = 65_536;
 /// How long one packet may take before it is worth a word: a voice packet comes every 20 ms.
 const WORTH_A_WORD: u64 = 50_000_000;
 
