@@ -15,9 +15,12 @@ use wanshift::engine::Engine;
 use wanshift::kernel::fake::FakeKernel;
 use wanshift::kernel::{Kernel, Scope};
 use wanshift::lower::{Facts, Lowered, Names, lower};
+use wanshift::model::filter::{Chain, ChainName, Line};
 use wanshift::model::ids::Ids;
 use wanshift::model::names::DeviceName;
-use wanshift::model::state::{Device, ForeignRoot, KernelState, Leaf, LeafKind, Role, Root};
+use wanshift::model::state::{
+    Device, ForeignRoot, KernelState, Leaf, LeafKind, Role, Root, TcClass, Ticks,
+};
 use wanshift::plan::op::Op;
 use wanshift::plan::{Bounds, Goal, Plan, diff, report};
 use wanshift::policy::{Policy, Source, read};
@@ -198,9 +201,13 @@ struct Case {
     wan: Root,
     /// What held before: a policy and its phase; `None` where nothing did.
     before: Option<(Arc<Policy>, &'static str)>,
+    /// What somebody else did since.
+    tampering: fn(&mut KernelState),
     after: Arc<Policy>,
     phase: &'static str,
 }
+
+fn none(_: &mut KernelState) {}
 
 fn golden(case: Case) {
     let mut kernel = kernel(case.wan);
@@ -209,6 +216,7 @@ fn golden(case: Case) {
     if let Some((policy, phase)) = &case.before {
         let (_, before) = lowered(&mut kernel, policy, phase, &mut ids);
         kernel.held_mut().state = before.state;
+        (case.tampering)(&mut kernel.held_mut().state);
         names_before = before.names;
     }
     let known = ids.clone();
@@ -254,9 +262,33 @@ fn from_cd77(name: &'static str, phase: &'static str, edits: &[Edit], to: &'stat
         name,
         wan: default_root(),
         before: Some((policy(&[]), phase)),
+        tampering: none,
         after: policy(edits),
         phase: to,
     });
+}
+
+fn tampered(name: &'static str, tampering: fn(&mut KernelState)) {
+    golden(Case {
+        name,
+        wan: default_root(),
+        before: Some((policy(&[]), "nominal")),
+        tampering,
+        after: policy(&[]),
+        phase: "nominal",
+    });
+}
+
+fn edited(name: &'static str, edits: &[Edit]) {
+    from_cd77(name, "nominal", edits, "nominal");
+}
+
+/// The class of the internet's rest.
+fn rest(state: &mut KernelState) -> &mut TcClass {
+    let wan: DeviceName = "wan0".parse().unwrap();
+    let tree = state.trees.get_mut(&wan).unwrap();
+    let last = |class: &&mut TcClass| matches!(&class.role, Role::Leaf { priority, .. } if priority.get() == 7);
+    tree.classes.values_mut().find(last).unwrap()
 }
 
 #[test]
@@ -266,6 +298,7 @@ fn from_nothing() {
         name: "from-nothing",
         wan: default_root(),
         before: None,
+        tampering: none,
         after,
         phase: "nominal",
     });
@@ -282,6 +315,7 @@ fn adoption() {
         name: "adoption",
         wan,
         before: None,
+        tampering: none,
         after,
         phase: "nominal",
     });
@@ -348,4 +382,106 @@ fn another_queue_is_asked_for() {
         &[("device = \"mpls0\"", "device = \"mpls0\"\nleaf = \"pfifo\"")],
         "nominal",
     );
+}
+
+#[test]
+fn a_class_weighs_more() {
+    edited(
+        "weight-changes",
+        &[("priority = 2", "priority = 2\nweight = 3")],
+    );
+}
+
+#[test]
+fn a_circuit_turns_out_to_frame_its_packets() {
+    let edit = "device = \"mpls0\"\noverhead = 20\nlink_layer = \"atm\"";
+    edited("link-changes", &[("device = \"mpls0\"", edit)]);
+}
+
+#[test]
+fn a_match_is_edited() {
+    edited("match-changes", &[("192.0.2.10", "192.0.2.11")]);
+}
+
+#[test]
+fn a_match_and_the_figures_are_edited() {
+    let edits = [
+        ("\"192.0.2.10\"", "\"192.0.2.10\", \"192.0.2.12\""),
+        (
+            "class.gateway = { guarantee = \"160mbit\" }",
+            "class.gateway = { guarantee = \"150mbit\", priority = 3 }",
+        ),
+    ];
+    from_cd77("match-and-override-change", "telework", &edits, "telework");
+}
+
+#[test]
+fn a_site_has_another_prefix() {
+    edited("prefix-changes", &[("10.77.101.0/24", "10.77.104.0/23")]);
+}
+
+#[test]
+fn classes_are_put_in_another_order() {
+    let video = &CLASSES
+        [CLASSES.find("[class.video]").unwrap()..CLASSES.find("[site.mds-provins]").unwrap()];
+    let first: &'static str = format!("{video}[class.gateway]").leak();
+    edited("order-changes", &[(video, ""), ("[class.gateway]", first)]);
+}
+
+#[test]
+fn a_class_is_renamed() {
+    edited("class-renamed", &[("[class.video]", "[class.meetings]")]);
+}
+
+#[test]
+fn a_phase_replaces_keys_of_a_site() {
+    let edit = "block = [\"browsing-in-session\"]\nsite.mds-provins = { guarantee = \"3mbit\" }";
+    from_cd77(
+        "site-override",
+        "telework",
+        &[("block = [\"browsing-in-session\"]", edit)],
+        "telework",
+    );
+}
+
+#[test]
+fn a_site_gets_classes() {
+    let edit = "guarantee = \"2mbit\"\n[site.mds-provins.class.voice]\nmatch = [{ dscp = [\"ef\"] }]\nguarantee = \"500kbit\"\n";
+    edited("site-gets-classes", &[("guarantee = \"2mbit\"", edit)]);
+}
+
+#[test]
+fn somebody_put_another_queue_there() {
+    tampered("foreign-queue", |state| {
+        if let Role::Leaf { leaf, .. } = &mut rest(state).role {
+            *leaf = Some(Leaf::Other);
+        }
+    });
+}
+
+#[test]
+fn somebody_changed_a_burst() {
+    tampered("foreign-burst", |state| {
+        rest(state).burst = Ticks::from_nanoseconds(1_600_000);
+    });
+}
+
+#[test]
+fn somebody_removed_the_rules() {
+    tampered("rules-missing", |state| state.table = None);
+}
+
+#[test]
+fn somebody_changed_the_rules() {
+    tampered("foreign-rules", |state| {
+        let table = state.table.as_mut().unwrap();
+        let chain = |name: &str| ChainName::new(name);
+        let gateway = table.chains.get_mut(&chain("internet.class.gateway"));
+        gateway.unwrap().lines.clear();
+        let traffic = table.chains.get_mut(&chain("internet.traffic")).unwrap();
+        traffic
+            .lines
+            .insert(0, Line::Foreign("counter drop".to_owned()));
+        table.chains.insert(chain("theirs"), Chain::default());
+    });
 }
