@@ -22,7 +22,7 @@ use wanshift::model::state::{
     Device, ForeignRoot, KernelState, Leaf, LeafKind, Role, Root, TcClass, Ticks,
 };
 use wanshift::plan::op::Op;
-use wanshift::plan::{Bounds, Goal, Plan, diff, report};
+use wanshift::plan::{Bounds, Goal, Plan, PlanReport, diff, report};
 use wanshift::policy::{Policy, Source, read};
 
 /// An edit of a policy: in which text, what, by what.
@@ -209,7 +209,7 @@ struct Case {
 
 fn none(_: &mut KernelState) {}
 
-fn golden(case: Case) {
+fn golden(case: Case) -> PlanReport {
     let mut kernel = kernel(case.wan);
     let mut ids = Ids::default();
     let mut names_before = Names::default();
@@ -249,6 +249,18 @@ fn golden(case: Case) {
         outcome.unwrap();
     }
     assert_eq!(kernel.observe(Scope::All).unwrap().state, after.state);
+    told
+}
+
+/// What is told of `place`, as JSON.
+fn json(told: &PlanReport, place: &str) -> serde_json::Value {
+    let told = serde_json::to_value(told).unwrap();
+    let changes = told["changes"].as_array().unwrap();
+    changes
+        .iter()
+        .find(|change| change["place"] == place)
+        .unwrap()
+        .clone()
 }
 
 fn default_root() -> Root {
@@ -257,7 +269,12 @@ fn default_root() -> Root {
     }
 }
 
-fn from_cd77(name: &'static str, phase: &'static str, edits: &[Edit], to: &'static str) {
+fn from_cd77(
+    name: &'static str,
+    phase: &'static str,
+    edits: &[Edit],
+    to: &'static str,
+) -> PlanReport {
     golden(Case {
         name,
         wan: default_root(),
@@ -265,10 +282,10 @@ fn from_cd77(name: &'static str, phase: &'static str, edits: &[Edit], to: &'stat
         tampering: none,
         after: policy(edits),
         phase: to,
-    });
+    })
 }
 
-fn tampered(name: &'static str, tampering: fn(&mut KernelState)) {
+fn tampered(name: &'static str, tampering: fn(&mut KernelState)) -> PlanReport {
     golden(Case {
         name,
         wan: default_root(),
@@ -276,11 +293,11 @@ fn tampered(name: &'static str, tampering: fn(&mut KernelState)) {
         tampering,
         after: policy(&[]),
         phase: "nominal",
-    });
+    })
 }
 
-fn edited(name: &'static str, edits: &[Edit]) {
-    from_cd77(name, "nominal", edits, "nominal");
+fn edited(name: &'static str, edits: &[Edit]) -> PlanReport {
+    from_cd77(name, "nominal", edits, "nominal")
 }
 
 /// The class of the internet's rest.
@@ -323,7 +340,21 @@ fn adoption() {
 
 #[test]
 fn the_shift_and_the_way_back() {
-    from_cd77("shift", "nominal", &[], "telework");
+    let told = from_cd77("shift", "nominal", &[], "telework");
+    for (place, line) in [
+        ("mpls", 9),
+        ("mpls.rest", 9),
+        ("internet.class.gateway", 10),
+    ] {
+        let why = &json(&told, place)["why"];
+        assert_eq!(why["origin"]["file"], "20-telework.toml");
+        assert_eq!(why["origin"]["line"], line, "{place}");
+    }
+    assert!(
+        told.to_string()
+            .lines()
+            .all(|line| line.chars().count() <= 100)
+    );
     from_cd77("way-back", "telework", &[], "nominal");
 }
 
@@ -386,21 +417,42 @@ fn another_queue_is_asked_for() {
 
 #[test]
 fn a_class_weighs_more() {
-    edited(
+    let told = edited(
         "weight-changes",
         &[("priority = 2", "priority = 2\nweight = 3")],
+    );
+    let video = json(&told, "internet.class.video");
+    assert_eq!(
+        (&video["was"]["weight"], &video["will"]["weight"]),
+        (&1.into(), &3.into())
     );
 }
 
 #[test]
 fn a_circuit_turns_out_to_frame_its_packets() {
     let edit = "device = \"mpls0\"\noverhead = 20\nlink_layer = \"atm\"";
-    edited("link-changes", &[("device = \"mpls0\"", edit)]);
+    let told = edited("link-changes", &[("device = \"mpls0\"", edit)]);
+    let rest = json(&told, "mpls.rest");
+    assert_eq!(rest["was"]["overhead"], 0);
+    assert_eq!(rest["will"]["overhead"], 20);
+    assert_eq!(rest["will"]["link_layer"], "atm");
 }
 
 #[test]
 fn a_match_is_edited() {
-    edited("match-changes", &[("192.0.2.10", "192.0.2.11")]);
+    let told = edited("match-changes", &[("192.0.2.10", "192.0.2.11")]);
+    let gateway = json(&told, "internet.class.gateway");
+    assert_eq!(gateway["device"], "wan0");
+    assert_eq!(
+        gateway["rules"]["removed"][1],
+        "to 192.0.2.10, service udp/443"
+    );
+    assert_eq!(
+        gateway["rules"]["added"][1],
+        "to 192.0.2.11, service udp/443"
+    );
+    assert_eq!(gateway["why"]["origin"]["line"], 11);
+    assert_eq!(told.rule_writes, 1);
 }
 
 #[test]
@@ -452,11 +504,19 @@ fn a_site_gets_classes() {
 
 #[test]
 fn somebody_put_another_queue_there() {
-    tampered("foreign-queue", |state| {
+    let told = tampered("foreign-leaf", |state| {
         if let Role::Leaf { leaf, .. } = &mut rest(state).role {
             *leaf = Some(Leaf::Other);
         }
     });
+    let rest = json(&told, "internet.rest");
+    assert_eq!(rest["was"]["leaf"], "not ours");
+    assert!(
+        rest["will"]["leaf"]
+            .as_str()
+            .unwrap()
+            .starts_with("fq_codel ")
+    );
 }
 
 #[test]

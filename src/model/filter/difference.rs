@@ -322,3 +322,129 @@ fn compare_whole(changes: &mut Changes, old: &Table, new: &Table) {
         .added
         .extend(new.foreign.difference(&old.foreign).map(foreign));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::filter::{Field, Range, Rule, Values};
+    use proptest::prelude::*;
+
+    fn rule(port: u128, to: &str) -> Rule {
+        let criteria = [
+            (Field::Transport, Values::of([6])),
+            (Field::Service, Values::of([port])),
+        ];
+        Rule::new(criteria, None, Action::Goto(ChainName::new(to)))
+    }
+
+    fn table(rules: impl IntoIterator<Item = Rule>) -> Table {
+        let of: NodeKey = "wan".parse().unwrap();
+        let name = ChainRole::Classes { of, digest: 0 }.name();
+        let mut table = Table {
+            chains: BTreeMap::from([(name, Chain::of(rules))]),
+            ..Table::default()
+        };
+        table.name_by_content();
+        table
+    }
+
+    fn key(text: &str) -> Option<NodeKey> {
+        Some(text.parse().unwrap())
+    }
+
+    #[test]
+    fn a_rule_is_of_the_place_to_which_it_leads() {
+        let (web, mail) = ("wan.class.web", "wan.class.mail");
+        let before = table([rule(80, web), rule(443, web), rule(25, mail)]);
+        let after = table([rule(80, web), rule(8443, web), rule(25, mail)]);
+        let expected = RuleChanges {
+            removed: vec!["service tcp/443".to_owned()],
+            added: vec!["service tcp/8443".to_owned()],
+            moved: vec![],
+        };
+        assert_eq!(
+            before.changes_to(&after),
+            BTreeMap::from([(key(web), expected)])
+        );
+        assert_eq!(before.changes_to(&before), BTreeMap::new());
+    }
+
+    #[test]
+    fn what_only_moves_is_told_as_moved_and_once() {
+        let (web, mail) = ("wan.class.web", "wan.class.mail");
+        let before = table([rule(80, web), rule(443, web), rule(25, mail)]);
+        let after = table([rule(25, mail), rule(80, web), rule(443, web)]);
+        let expected = RuleChanges {
+            moved: vec!["service tcp/25".to_owned()],
+            ..RuleChanges::default()
+        };
+        assert_eq!(
+            before.changes_to(&after),
+            BTreeMap::from([(key(mail), expected)])
+        );
+    }
+
+    #[test]
+    fn of_many_values_those_that_change_are_told() {
+        let table = |hosts: std::ops::Range<u128>| {
+            let ranges = hosts.map(|host| Range::one(0x0a00_0000 + 2 * host));
+            let criteria = [(Field::To4, Values::new(ranges))];
+            table([Rule::new(
+                criteria,
+                None,
+                Action::Goto(ChainName::new("wan.class.web")),
+            )])
+        };
+        let changes = table(0..1_000).changes_to(&table(1..1_001));
+        let change = changes.get(&key("wan.class.web")).unwrap();
+        assert_eq!(change.removed, ["to 10.0.0.0 … 999 more"]);
+        assert_eq!(change.added, ["to 10.0.7.208 … 999 more"]);
+    }
+
+    proptest! {
+        /// Whatever two lists of rules there are, what is told leads from the one to the other, and
+        /// nothing is told where they are equal.
+        #[test]
+        fn what_is_told_is_what_changes(
+            old in prop::collection::vec(0_u128..8, 0..12),
+            new in prop::collection::vec(0_u128..8, 0..12),
+        ) {
+            let lines = |ports: &[u128]| -> Vec<Line> {
+                ports.iter().map(|port| Line::Rule(rule(*port, "wan.rest"))).collect()
+            };
+            let (before, after) = (lines(&old), lines(&new));
+            let fate = Fate::of(&before, &after);
+            prop_assert_eq!(
+                before.len() + fate.added.len(),
+                after.len() + fate.removed.len()
+            );
+            let told = fate.added.len() + fate.removed.len() + fate.moved.len();
+            prop_assert_eq!(told == 0, old == new);
+            let count = |lines: &[Line], line: &Line| lines.iter().filter(|one| *one == line).count();
+            for line in before.iter().chain(&after) {
+                let gone = fate.removed.iter().filter(|one| **one == line).count();
+                let come = fate.added.iter().filter(|one| **one == line).count();
+                prop_assert_eq!(count(&before, line) + come, count(&after, line) + gone);
+            }
+        }
+
+        /// The longest row, by trying them all.
+        #[test]
+        fn the_longest_rise_is_the_longest(numbers in Just((0..9).collect::<Vec<usize>>()).prop_shuffle()) {
+            let rises = |row: &[usize]| row.is_sorted();
+            let picked = |part: &dyn Fn(usize) -> bool| -> Vec<usize> {
+                let chosen = numbers.iter().enumerate().filter(|(index, _)| part(*index));
+                chosen.map(|(_, number)| *number).collect()
+            };
+            let part = longest_rise(&numbers);
+            let found = picked(&|index| part[index]);
+            prop_assert!(rises(&found));
+            let longest = (0_u32..1 << numbers.len())
+                .map(|mask| picked(&|index| mask & (1 << index) != 0))
+                .filter(|row| rises(row))
+                .map(|row| row.len())
+                .max();
+            prop_assert_eq!(Some(found.len()), longest);
+        }
+    }
+}

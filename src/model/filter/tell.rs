@@ -58,15 +58,13 @@ fn one(rule: &Rule, other: Option<&Rule>, of: Option<&NodeKey>) -> String {
     for (field, asked) in rule.criteria() {
         let common = other.and_then(|other| other.criteria().get(field));
         let text = values(*field, asked, common);
-        match field {
-            Field::Transport if rule.criteria().contains_key(&Field::Service) => {
-                transport = Some(text);
-            }
-            Field::Service => {
-                let transport = transport.take().unwrap_or_else(|| "port".to_owned());
-                parts.push(format!("service {transport}/{text}"));
-            }
-            _ => parts.push(format!("{} {text}", word(*field))),
+        if *field == Field::Transport && rule.criteria().contains_key(&Field::Service) {
+            transport = Some(text);
+        } else if *field == Field::Service {
+            let transport = transport.take().unwrap_or_else(|| "port".to_owned());
+            parts.push(format!("service {transport}/{text}"));
+        } else {
+            parts.push(format!("{} {text}", word(*field)));
         }
     }
     if let Some(limit) = rule.limit() {
@@ -75,12 +73,24 @@ fn one(rule: &Rule, other: Option<&Rule>, of: Option<&NodeKey>) -> String {
     if let (Action::Priority(id), true) = (rule.action(), parts.is_empty()) {
         return format!("class {id}");
     }
+    let leads = match rule.action() {
+        Action::Goto(chain) => ChainRole::of(chain),
+        Action::Lookup(..) | Action::Priority(_) | Action::Return | Action::Continue => None,
+    };
     if parts.is_empty() {
-        parts.push("all that is left".to_owned());
+        let own = matches!(&leads, Some(ChainRole::Classes { of: key, .. }) if Some(key) == of);
+        parts.push(
+            if own {
+                "its classes"
+            } else {
+                "all that is left"
+            }
+            .to_owned(),
+        );
     }
     let mut text = parts.join(", ");
     match rule.action() {
-        Action::Goto(chain) => match ChainRole::of(chain) {
+        Action::Goto(chain) => match leads {
             Some(ChainRole::Place(key) | ChainRole::Classes { of: key, .. })
                 if Some(&key) == of => {}
             Some(ChainRole::Classes { of, .. }) => text.push_str(&format!(" → classes of {of}")),

@@ -229,7 +229,7 @@ pub(super) fn changed(was: &Figures, will: &Figures) -> String {
             }
             (was, will) => {
                 let kind = |leaf: &Option<Queue>| leaf.as_ref().map(|leaf| leaf.kind.to_owned());
-                part("queue", kind(was), kind(will));
+                part("leaf", kind(was), kind(will));
             }
         }
     }
@@ -241,7 +241,7 @@ pub(super) fn changed(was: &Figures, will: &Figures) -> String {
             LinkLayer::Atm => "atm".to_owned(),
         })
     };
-    part("link layer", layer(was), layer(will));
+    part("link_layer", layer(was), layer(will));
     // Bursts follow the rates.
     if (was.guarantee, was.ceiling) == (will.guarantee, will.ceiling) {
         part("burst", was.burst_ns.map(time), will.burst_ns.map(time));
@@ -255,9 +255,16 @@ pub(super) fn changed(was: &Figures, will: &Figures) -> String {
 }
 
 fn time(nanoseconds: u64) -> String {
-    match nanoseconds {
-        whole if whole.is_multiple_of(1_000_000) => format!("{}ms", whole / 1_000_000),
-        whole if whole.is_multiple_of(1_000) => format!("{}µs", whole / 1_000),
-        _ => format!("{nanoseconds}ns"),
+    let (unit, name) = if nanoseconds >= 1_000_000 {
+        (1_000_000, "ms")
+    } else {
+        (1_000, "µs")
+    };
+    let (whole, part) = (nanoseconds / unit, nanoseconds % unit);
+    let digits = if unit == 1_000_000 { 6 } else { 3 };
+    let part = format!("{part:0digits$}");
+    match part.trim_end_matches('0') {
+        "" => format!("{whole}{name}"),
+        part => format!("{whole}.{part}{name}"),
     }
 }

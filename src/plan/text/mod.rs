@@ -251,7 +251,19 @@ impl Telling<'_> {
                 } else {
                     (Action::Remove, RulesChange::Remove)
                 };
-                let change = bare(action, whole());
+                let places = |table: Option<&Table>| -> Vec<String> {
+                    let count =
+                        |table: &Table| format!("rules for {} places", table.class_ids().len());
+                    table.map(count).into_iter().collect()
+                };
+                let change = Change {
+                    rules: Some(RuleChanges {
+                        removed: places(from),
+                        added: places(to),
+                        moved: Vec::new(),
+                    }),
+                    ..bare(action, whole())
+                };
                 self.rows
                     .insert(Subject::Place(None), Row { key: None, change });
                 return rules;

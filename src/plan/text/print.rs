@@ -151,12 +151,12 @@ fn rows(change: &Change) -> Vec<([String; COLUMNS], Vec<String>)> {
         .collect()
 }
 
-/// Rules that come or go with their class are no news.
+/// Rules that come or go with their class are no news, but those of the whole table are.
 fn shown_rules(change: &Change) -> Option<&RuleChanges> {
     change
         .rules
         .as_ref()
-        .filter(|_| change.action == Action::Change)
+        .filter(|_| change.action == Action::Change || change.device.is_none())
 }
 
 fn other(change: &Change) -> String {
@@ -165,7 +165,7 @@ fn other(change: &Change) -> String {
         (None, Some(will)) => described(will),
         (_, None) => String::new(),
     };
-    if shown_rules(change).is_some() {
+    if change.action == Action::Change && change.rules.is_some() {
         if !parts.is_empty() {
             parts.push_str(", ");
         }
