@@ -15,11 +15,14 @@ use wanshift::engine::Engine;
 use wanshift::kernel::fake::FakeKernel;
 use wanshift::kernel::{Kernel, Scope};
 use wanshift::lower::{Facts, Lowered, Names, lower};
+use wanshift::model::filter::{Chain, ChainName, Line};
 use wanshift::model::ids::Ids;
 use wanshift::model::names::DeviceName;
-use wanshift::model::state::{Device, ForeignRoot, KernelState, Leaf, LeafKind, Role, Root};
+use wanshift::model::state::{
+    Device, ForeignRoot, KernelState, Leaf, LeafKind, Role, Root, TcClass, Ticks,
+};
 use wanshift::plan::op::Op;
-use wanshift::plan::{Bounds, Goal, Plan, diff, report};
+use wanshift::plan::{Bounds, Goal, Plan, PlanReport, diff, report};
 use wanshift::policy::{Policy, Source, read};
 
 /// An edit of a policy: in which text, what, by what.
@@ -198,17 +201,22 @@ struct Case {
     wan: Root,
     /// What held before: a policy and its phase; `None` where nothing did.
     before: Option<(Arc<Policy>, &'static str)>,
+    /// What somebody else did since.
+    tampering: fn(&mut KernelState),
     after: Arc<Policy>,
     phase: &'static str,
 }
 
-fn golden(case: Case) {
+fn none(_: &mut KernelState) {}
+
+fn golden(case: Case) -> PlanReport {
     let mut kernel = kernel(case.wan);
     let mut ids = Ids::default();
     let mut names_before = Names::default();
     if let Some((policy, phase)) = &case.before {
         let (_, before) = lowered(&mut kernel, policy, phase, &mut ids);
         kernel.held_mut().state = before.state;
+        (case.tampering)(&mut kernel.held_mut().state);
         names_before = before.names;
     }
     let known = ids.clone();
@@ -241,6 +249,18 @@ fn golden(case: Case) {
         outcome.unwrap();
     }
     assert_eq!(kernel.observe(Scope::All).unwrap().state, after.state);
+    told
+}
+
+/// What is told of `place`, as JSON.
+fn json(told: &PlanReport, place: &str) -> serde_json::Value {
+    let told = serde_json::to_value(told).unwrap();
+    let changes = told["changes"].as_array().unwrap();
+    changes
+        .iter()
+        .find(|change| change["place"] == place)
+        .unwrap()
+        .clone()
 }
 
 fn default_root() -> Root {
@@ -249,14 +269,43 @@ fn default_root() -> Root {
     }
 }
 
-fn from_cd77(name: &'static str, phase: &'static str, edits: &[Edit], to: &'static str) {
+fn from_cd77(
+    name: &'static str,
+    phase: &'static str,
+    edits: &[Edit],
+    to: &'static str,
+) -> PlanReport {
     golden(Case {
         name,
         wan: default_root(),
         before: Some((policy(&[]), phase)),
+        tampering: none,
         after: policy(edits),
         phase: to,
-    });
+    })
+}
+
+fn tampered(name: &'static str, tampering: fn(&mut KernelState)) -> PlanReport {
+    golden(Case {
+        name,
+        wan: default_root(),
+        before: Some((policy(&[]), "nominal")),
+        tampering,
+        after: policy(&[]),
+        phase: "nominal",
+    })
+}
+
+fn edited(name: &'static str, edits: &[Edit]) -> PlanReport {
+    from_cd77(name, "nominal", edits, "nominal")
+}
+
+/// The class of the internet's rest.
+fn rest(state: &mut KernelState) -> &mut TcClass {
+    let wan: DeviceName = "wan0".parse().unwrap();
+    let tree = state.trees.get_mut(&wan).unwrap();
+    let last = |class: &&mut TcClass| matches!(&class.role, Role::Leaf { priority, .. } if priority.get() == 7);
+    tree.classes.values_mut().find(last).unwrap()
 }
 
 #[test]
@@ -266,6 +315,7 @@ fn from_nothing() {
         name: "from-nothing",
         wan: default_root(),
         before: None,
+        tampering: none,
         after,
         phase: "nominal",
     });
@@ -282,6 +332,7 @@ fn adoption() {
         name: "adoption",
         wan,
         before: None,
+        tampering: none,
         after,
         phase: "nominal",
     });
@@ -289,7 +340,21 @@ fn adoption() {
 
 #[test]
 fn the_shift_and_the_way_back() {
-    from_cd77("shift", "nominal", &[], "telework");
+    let told = from_cd77("shift", "nominal", &[], "telework");
+    for (place, line) in [
+        ("mpls", 9),
+        ("mpls.rest", 9),
+        ("internet.class.gateway", 10),
+    ] {
+        let why = &json(&told, place)["why"];
+        assert_eq!(why["origin"]["file"], "20-telework.toml");
+        assert_eq!(why["origin"]["line"], line, "{place}");
+    }
+    assert!(
+        told.to_string()
+            .lines()
+            .all(|line| line.chars().count() <= 100)
+    );
     from_cd77("way-back", "telework", &[], "nominal");
 }
 
@@ -348,4 +413,135 @@ fn another_queue_is_asked_for() {
         &[("device = \"mpls0\"", "device = \"mpls0\"\nleaf = \"pfifo\"")],
         "nominal",
     );
+}
+
+#[test]
+fn a_class_weighs_more() {
+    let told = edited(
+        "weight-changes",
+        &[("priority = 2", "priority = 2\nweight = 3")],
+    );
+    let video = json(&told, "internet.class.video");
+    assert_eq!(
+        (&video["was"]["weight"], &video["will"]["weight"]),
+        (&1.into(), &3.into())
+    );
+}
+
+#[test]
+fn a_circuit_turns_out_to_frame_its_packets() {
+    let edit = "device = \"mpls0\"\noverhead = 20\nlink_layer = \"atm\"";
+    let told = edited("link-changes", &[("device = \"mpls0\"", edit)]);
+    let rest = json(&told, "mpls.rest");
+    assert_eq!(rest["was"]["overhead"], 0);
+    assert_eq!(rest["will"]["overhead"], 20);
+    assert_eq!(rest["will"]["link_layer"], "atm");
+}
+
+#[test]
+fn a_match_is_edited() {
+    let told = edited("match-changes", &[("192.0.2.10", "192.0.2.11")]);
+    let gateway = json(&told, "internet.class.gateway");
+    assert_eq!(gateway["device"], "wan0");
+    assert_eq!(
+        gateway["rules"]["removed"][1],
+        "to 192.0.2.10, service udp/443"
+    );
+    assert_eq!(
+        gateway["rules"]["added"][1],
+        "to 192.0.2.11, service udp/443"
+    );
+    assert_eq!(gateway["why"]["origin"]["line"], 11);
+    assert_eq!(told.rule_writes, 1);
+}
+
+#[test]
+fn a_match_and_the_figures_are_edited() {
+    let edits = [
+        ("\"192.0.2.10\"", "\"192.0.2.10\", \"192.0.2.12\""),
+        (
+            "class.gateway = { guarantee = \"160mbit\" }",
+            "class.gateway = { guarantee = \"150mbit\", priority = 3 }",
+        ),
+    ];
+    from_cd77("match-and-override-change", "telework", &edits, "telework");
+}
+
+#[test]
+fn a_site_has_another_prefix() {
+    edited("prefix-changes", &[("10.77.101.0/24", "10.77.104.0/23")]);
+}
+
+#[test]
+fn classes_are_put_in_another_order() {
+    let video = &CLASSES
+        [CLASSES.find("[class.video]").unwrap()..CLASSES.find("[site.mds-provins]").unwrap()];
+    let first: &'static str = format!("{video}[class.gateway]").leak();
+    edited("order-changes", &[(video, ""), ("[class.gateway]", first)]);
+}
+
+#[test]
+fn a_class_is_renamed() {
+    edited("class-renamed", &[("[class.video]", "[class.meetings]")]);
+}
+
+#[test]
+fn a_phase_replaces_keys_of_a_site() {
+    let edit = "block = [\"browsing-in-session\"]\nsite.mds-provins = { guarantee = \"3mbit\" }";
+    from_cd77(
+        "site-override",
+        "telework",
+        &[("block = [\"browsing-in-session\"]", edit)],
+        "telework",
+    );
+}
+
+#[test]
+fn a_site_gets_classes() {
+    let edit = "guarantee = \"2mbit\"\n[site.mds-provins.class.voice]\nmatch = [{ dscp = [\"ef\"] }]\nguarantee = \"500kbit\"\n";
+    edited("site-gets-classes", &[("guarantee = \"2mbit\"", edit)]);
+}
+
+#[test]
+fn somebody_put_another_queue_there() {
+    let told = tampered("foreign-leaf", |state| {
+        if let Role::Leaf { leaf, .. } = &mut rest(state).role {
+            *leaf = Some(Leaf::Other);
+        }
+    });
+    let rest = json(&told, "internet.rest");
+    assert_eq!(rest["was"]["leaf"], "not ours");
+    assert!(
+        rest["will"]["leaf"]
+            .as_str()
+            .unwrap()
+            .starts_with("fq_codel ")
+    );
+}
+
+#[test]
+fn somebody_changed_a_burst() {
+    tampered("foreign-burst", |state| {
+        rest(state).burst = Ticks::from_nanoseconds(1_600_000);
+    });
+}
+
+#[test]
+fn somebody_removed_the_rules() {
+    tampered("rules-missing", |state| state.table = None);
+}
+
+#[test]
+fn somebody_changed_the_rules() {
+    tampered("foreign-rules", |state| {
+        let table = state.table.as_mut().unwrap();
+        let chain = |name: &str| ChainName::new(name);
+        let gateway = table.chains.get_mut(&chain("internet.class.gateway"));
+        gateway.unwrap().lines.clear();
+        let traffic = table.chains.get_mut(&chain("internet.traffic")).unwrap();
+        traffic
+            .lines
+            .insert(0, Line::Foreign("counter drop".to_owned()));
+        table.chains.insert(chain("theirs"), Chain::default());
+    });
 }

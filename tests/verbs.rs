@@ -193,7 +193,12 @@ fn numbers_survive_reordering_and_the_loss_of_the_store() {
             host.config().display()
         ));
         let applied = json(&host.wanshift(&["--json", "apply"]));
-        assert_eq!(applied["changes"].as_array().unwrap().len(), 0, "{applied}");
+        // The rules are asked in another order; no class changes.
+        let changes = applied["changes"].as_array().unwrap();
+        assert!(
+            changes.iter().all(|change| change["will"].is_null()),
+            "{applied}"
+        );
         assert_eq!(classes(), before);
 
         // Without the store, which phase holds is not for a program to guess.

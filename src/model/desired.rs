@@ -34,16 +34,31 @@ pub struct Holding {
     pub leaf: LeafChoice,
 }
 
-/// Why a place has what it has: where the figure that decides it was written.
+/// Where something that holds was written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Reason {
     /// The phase that is or was being entered.
     pub phase: PhaseName,
     /// Where it was written; `None` for what is built in.
     pub origin: Option<Origin>,
-    /// In words: `split.access`, `guarantee`, `built in`.
+    /// In words: `split.access`, `class.gateway`, `2% of share`, `built in`.
     pub what: String,
 }
 
-/// The reasons for each place.
-pub type Reasons = BTreeMap<NodeKey, Reason>;
+/// Why a place is as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grounds {
+    /// Its weight, which the kernel does not keep as such.
+    pub weight: Weight,
+    /// What it has: where the figure that decides it was written.
+    pub figures: Reason,
+    /// Where its packets wait.
+    pub queue: Reason,
+    /// What its packets are on the link.
+    pub link: Reason,
+    /// Which packets are its own.
+    pub rules: Reason,
+}
+
+/// Why each place is as it is.
+pub type Reasons = BTreeMap<NodeKey, Grounds>;

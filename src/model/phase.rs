@@ -44,6 +44,8 @@ pub struct Split {
     pub shares: BTreeMap<CircuitName, Rates>,
     /// Whether the shares stay, or follow demand.
     pub follow: Follow,
+    /// Where it was written.
+    pub origin: Origin,
 }
 
 /// What a split follows.
@@ -63,7 +65,7 @@ pub enum Follow {
 }
 
 /// The keys of a class that a phase replaces.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClassOverride {
     /// Replaces the guarantee.
     pub guarantee: Option<Amounts>,
@@ -75,6 +77,8 @@ pub struct ClassOverride {
     pub weight: Option<Weight>,
     /// Replaces the leaf.
     pub leaf: Option<LeafChoice>,
+    /// Where it was written.
+    pub origin: Origin,
 }
 
 impl ClassOverride {
@@ -92,7 +96,7 @@ impl ClassOverride {
 }
 
 /// The keys of a site that a phase replaces.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SiteOverride {
     /// Replaces the tail's capacity.
     pub capacity: Option<Rates>,
@@ -100,6 +104,8 @@ pub struct SiteOverride {
     pub guarantee: Option<Amounts>,
     /// Replaces the priority.
     pub priority: Option<Priority>,
+    /// Where it was written.
+    pub origin: Origin,
 }
 
 impl SiteOverride {

@@ -185,6 +185,7 @@ fn class_override<'t>(cx: &mut Cx<'t>, item: Item<'t>) -> Option<ClassOverride> 
         priority: priority(cx, &table),
         weight: weight(cx, table.get("weight")),
         leaf: leaf(cx, &table),
+        origin: cx.origin(table.at),
     })
 }
 
@@ -201,18 +202,22 @@ fn site_override<'t>(cx: &mut Cx<'t>, item: Item<'t>) -> Option<SiteOverride> {
         capacity,
         guarantee,
         priority: priority(cx, &table),
+        origin: cx.origin(table.at),
     })
 }
 
 type Shares = BTreeMap<PoolName, BTreeMap<CircuitName, Rates>>;
 
 fn splits<'t>(cx: &mut Cx<'t>, table: &Table<'t>) -> BTreeMap<PoolName, Split> {
-    let mut shares = |key| -> Shares {
+    let split: BTreeMap<PoolName, _> = named(cx, table, "split", Kind::Pool, |cx, pool| {
+        Some((rates_of(cx, pool), cx.origin(pool.key_at)))
+    });
+    let mut bounds = |key| -> Shares {
         named(cx, table, key, Kind::Pool, |cx, pool| {
             Some(rates_of(cx, pool))
         })
     };
-    let (split, mut floor, mut ceiling) = (shares("split"), shares("floor"), shares("ceiling"));
+    let (mut floor, mut ceiling) = (bounds("floor"), bounds("ceiling"));
     let follow: BTreeMap<PoolName, _> = named(cx, table, "follow", Kind::Pool, Cx::choice);
     let mut weight: BTreeMap<PoolName, BTreeMap<CircuitName, _>> =
         named(cx, table, "weight", Kind::Pool, |cx, pool| {
@@ -231,7 +236,7 @@ fn splits<'t>(cx: &mut Cx<'t>, table: &Table<'t>) -> BTreeMap<PoolName, Split> {
     }
     split
         .into_iter()
-        .map(|(pool, shares)| {
+        .map(|(pool, (shares, origin))| {
             let follow = match follow.get(&pool) {
                 None => Follow::Fixed,
                 Some(_) => Follow::Demand {
@@ -240,7 +245,12 @@ fn splits<'t>(cx: &mut Cx<'t>, table: &Table<'t>) -> BTreeMap<PoolName, Split> {
                     weight: weight.remove(&pool).unwrap_or_default(),
                 },
             };
-            (pool, Split { shares, follow })
+            let split = Split {
+                shares,
+                follow,
+                origin,
+            };
+            (pool, split)
         })
         .collect()
 }

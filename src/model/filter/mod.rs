@@ -10,9 +10,11 @@
 //!
 //! Counters are no part of a table.
 
+mod difference;
 mod names;
 mod rule;
 mod shape;
+mod tell;
 mod values;
 mod words;
 
@@ -22,6 +24,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+pub use difference::RuleChanges;
 pub use names::{ChainName, ChainRole, MapName};
 pub use rule::{Action, Limit, LookupKey, Rule, note_of, read_class_id, read_note};
 pub use values::{Field, FieldKind, IPV4, IPV6, Range, Values};

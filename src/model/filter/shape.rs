@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::names::{ChainName, ChainRole, MapName};
 use super::rule::{Action, Rule, read_note};
-use super::{Chain, Line, Table, Verdict};
+use super::{Chain, Element, Line, MapKind, Table, Verdict};
+use crate::model::names::{CircuitName, DeviceName};
 use crate::model::node::{NodeKey, Place};
 use crate::model::state::ClassId;
 
@@ -27,6 +28,29 @@ impl Table {
             }
         }
         ids
+    }
+
+    /// The class into which the packets of `key` are put; `None` where they go on to other places.
+    #[must_use]
+    pub fn class_of(&self, key: &NodeKey) -> Option<ClassId> {
+        let name = ChainRole::Place(key.clone()).name();
+        self.chains.get(&name)?.class()
+    }
+
+    /// The device of each circuit.
+    #[must_use]
+    pub fn devices(&self) -> BTreeMap<CircuitName, &DeviceName> {
+        let maps = self.maps.values();
+        let maps = maps.filter(|map| map.kind == MapKind::Device);
+        maps.flat_map(|map| &map.elements)
+            .filter_map(|(element, verdict)| match (element, verdict) {
+                (Element::Device(device), Verdict::Goto(chain)) => match ChainRole::of(chain) {
+                    Some(ChainRole::Up(circuit)) => Some((circuit, device)),
+                    _ => None,
+                },
+                _ => None,
+            })
+            .collect()
     }
 
     /// The same table without what leads to a class of which `missing` is true, so that rules name

@@ -1,0 +1,224 @@
+//! A report on a terminal.
+
+use std::fmt;
+use std::path::Path;
+
+use comfy_table::{Table, presets};
+
+use super::figures::{changed, described};
+use super::{Action, Change, Figures, PlanReport, RulesChange};
+use crate::model::desired::Reason;
+use crate::model::filter::RuleChanges;
+
+/// So many rules that go, and so many that come, are told of one place.
+const MANY: usize = 6;
+
+const HEADER: [&str; COLUMNS] = ["", "place", "guarantee", "ceiling", "other", "why"];
+const COLUMNS: usize = 6;
+
+impl fmt::Display for PlanReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.ops == 0 {
+            return writeln!(f, "Nothing to do: the kernel holds what the policy says.");
+        }
+        let rows: Vec<([String; COLUMNS], Vec<String>)> =
+            self.changes.iter().flat_map(rows).collect();
+        if !rows.is_empty() {
+            let mut details = rows.iter().map(|(_, details)| details);
+            for (place, line) in aligned(rows.iter().map(|(row, _)| row)).iter().enumerate() {
+                writeln!(f, "{line}")?;
+                if place > 0 {
+                    for detail in details.next().into_iter().flatten() {
+                        writeln!(f, "    {detail}")?;
+                    }
+                }
+            }
+            writeln!(f)?;
+        }
+        let count = |action| {
+            self.changes
+                .iter()
+                .filter(|change| change.action == action)
+                .count()
+        };
+        let rules = match self.rules {
+            RulesChange::Keep => "unchanged",
+            RulesChange::Add => "added",
+            RulesChange::Change => "changed",
+            RulesChange::Remove => "removed",
+        };
+        let rule_writes = match self.rule_writes {
+            0 => String::new(),
+            writes => format!(" in {}", counted(writes, "write")),
+        };
+        writeln!(
+            f,
+            "{} to add, {} to change, {} to remove; rules {rules}{rule_writes}; {} in all, in {}.",
+            count(Action::Add),
+            count(Action::Change),
+            count(Action::Remove),
+            counted(self.ops, "write"),
+            counted(self.stages, "stage"),
+        )
+    }
+}
+
+fn counted(number: usize, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
+}
+
+/// The header and the rows, without the columns that have nothing in them.
+fn aligned<'a>(rows: impl Iterator<Item = &'a [String; COLUMNS]> + Clone) -> Vec<String> {
+    let used: Vec<bool> = (0..COLUMNS)
+        .map(|column| {
+            rows.clone()
+                .any(|row| row.get(column).is_some_and(|cell| !cell.is_empty()))
+        })
+        .collect();
+    let pick = |cells: Vec<&'a str>| -> Vec<&'a str> {
+        let cells = cells.into_iter().zip(&used);
+        cells
+            .filter(|(_, used)| **used)
+            .map(|(cell, _)| cell)
+            .collect()
+    };
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(pick(HEADER.to_vec()));
+    for row in rows {
+        table.add_row(pick(row.iter().map(String::as_str).collect()));
+    }
+    let columns = table.column_count();
+    for (place, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((
+            0,
+            if place + 1 == columns || place == 0 {
+                1
+            } else {
+                2
+            },
+        ));
+    }
+    table
+        .lines()
+        .map(|line| line.trim_end().to_owned())
+        .collect()
+}
+
+/// The row of a change, with lines below it, and rows for further reasons.
+fn rows(change: &Change) -> Vec<([String; COLUMNS], Vec<String>)> {
+    let sign = match change.action {
+        Action::Add => "+",
+        Action::Change => "~",
+        Action::Remove => "-",
+    };
+    let pair = |figure: fn(&Figures) -> Option<String>| {
+        let was = change.was.as_ref().and_then(figure);
+        let will = change.will.as_ref().and_then(figure);
+        match (was, will) {
+            (Some(was), Some(will)) if was != will => format!("{was} → {will}"),
+            (was, will) => will.or(was).unwrap_or_default(),
+        }
+    };
+    let mut whys = whys(change).into_iter();
+    let first = [
+        sign.to_owned(),
+        change.place.clone(),
+        pair(|figures| figures.guarantee.map(|rate| rate.to_string())),
+        pair(|figures| figures.ceiling.map(|rate| rate.to_string())),
+        other(change),
+        whys.next().unwrap_or_default(),
+    ];
+    let mut rows = vec![first];
+    for why in whys {
+        let mut row = <[String; COLUMNS]>::default();
+        if let Some(last) = row.last_mut() {
+            *last = why;
+        }
+        rows.push(row);
+    }
+    let last = rows.len() - 1;
+    rows.into_iter()
+        .enumerate()
+        .map(|(place, row)| {
+            let below = (place == last)
+                .then(|| shown_rules(change))
+                .flatten()
+                .map_or_else(Vec::new, rules);
+            (row, below)
+        })
+        .collect()
+}
+
+/// Rules that come or go with their class are no news, but those of the whole table are.
+fn shown_rules(change: &Change) -> Option<&RuleChanges> {
+    change
+        .rules
+        .as_ref()
+        .filter(|_| change.action == Action::Change || change.device.is_none())
+}
+
+fn other(change: &Change) -> String {
+    let mut parts = match (&change.was, &change.will) {
+        (Some(was), Some(will)) => changed(was, will),
+        (None, Some(will)) => described(will),
+        (_, None) => String::new(),
+    };
+    if change.action == Action::Change && change.rules.is_some() {
+        if !parts.is_empty() {
+            parts.push_str(", ");
+        }
+        parts.push_str("rules");
+    }
+    parts
+}
+
+fn rules(rules: &RuleChanges) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (sign, texts) in [
+        ("-", &rules.removed),
+        ("+", &rules.added),
+        ("~ in another order:", &rules.moved),
+    ] {
+        let shown = if texts.len() <= MANY + 1 {
+            texts.len()
+        } else {
+            MANY
+        };
+        lines.extend(
+            texts
+                .iter()
+                .take(shown)
+                .map(|text| format!("{sign} {text}")),
+        );
+        if shown < texts.len() {
+            lines.push(format!("{sign} … {} more", texts.len() - shown));
+        }
+    }
+    lines
+}
+
+fn whys(change: &Change) -> Vec<String> {
+    let mut whys: Vec<String> = change.why.iter().chain(&change.also).map(told).collect();
+    if let Some(root) = &change.replaces {
+        whys.push(format!("in place of {root}, for good"));
+    }
+    if change.action == Action::Remove {
+        whys.push("no longer in the policy".to_owned());
+    }
+    whys
+}
+
+/// Where a figure was written, by the file's name alone: the directory is the same for all.
+fn told(why: &Reason) -> String {
+    let Some(origin) = &why.origin else {
+        return why.what.clone();
+    };
+    let path = Path::new(&*origin.file);
+    let file = path.file_name().map_or_else(
+        || origin.file.as_ref().into(),
+        |name| name.to_string_lossy(),
+    );
+    format!("{file}:{} {}", origin.line, why.what)
+}
