@@ -5,11 +5,16 @@ use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use thiserror::Error;
 
 use super::StoreError;
 
 /// The right to write, as long as it lives. The kernel takes it back however its holder ends.
+///
+/// Programs that the holder starts inherit it: one that goes on alone after `kill -9` of the holder, an
+/// `nft` before its commit, must have ended before somebody else may plan from what the kernel holds. So
+/// nothing is to be started under the lock that does not end soon.
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
@@ -66,6 +71,7 @@ impl Lock {
         }
         file.set_len(0).and_then(|()| file.rewind()).map_err(fail)?;
         writeln!(file, "{holder}").map_err(fail)?;
+        fcntl(&file, FcntlArg::F_SETFD(FdFlag::empty())).map_err(|errno| fail(errno.into()))?;
         Ok(Self { _file: file })
     }
 }
