@@ -19,7 +19,7 @@ use crate::model::node::{NodeKey, Place};
 use crate::model::state::{KernelState, LeafKind, Observed};
 use crate::plan::{Bounds, Goal};
 use crate::policy::Policy;
-use crate::store::{NewRecord, Record, RecordState, Store, StoreError};
+use crate::store::{NewRecord, Record, RecordState, Store, StoreError, Supersede};
 use crate::units::{Fraction, Moment, PerDirection};
 
 /// Why a change did not come about.
@@ -252,7 +252,9 @@ impl Executor<'_> {
         if change.goal == change.way_back && phase_from.as_ref() == Some(&phase_to) {
             return Ok(0);
         }
-        let id = self.store.begin(&change, &prospect.survey.ids)?;
+        let id = self
+            .store
+            .begin(&change, &prospect.survey.ids, Supersede::Nothing)?;
         let record = Record {
             id,
             state: RecordState::Applying,
@@ -286,7 +288,9 @@ impl Executor<'_> {
             goal: KernelState::default(),
             way_back,
         };
-        let id = self.store.begin(&change, &self.store.ids()?)?;
+        let id = self
+            .store
+            .begin(&change, &self.store.ids()?, Supersede::Unfinished)?;
         let record = Record {
             id,
             state: RecordState::Applying,
