@@ -81,8 +81,10 @@ fn lowered(
     phase: &str,
     ids: &mut Ids,
 ) -> (Engine, Lowered) {
+    let observed = kernel.observe(Scope::All).unwrap();
     let facts = Facts {
-        devices: kernel.observe(Scope::All).unwrap().devices,
+        devices: observed.devices,
+        strangers: observed.strangers,
         leaves: kernel.leaves(&"wan0".parse().unwrap()).unwrap(),
     };
     let engine = Engine::holding(policy.clone(), phase.parse().unwrap()).unwrap();

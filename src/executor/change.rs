@@ -121,6 +121,7 @@ pub fn survey(
     };
     let facts = Facts {
         devices: observed.devices.clone(),
+        strangers: observed.strangers.clone(),
         leaves,
     };
     Ok(Survey {

@@ -1,5 +1,5 @@
-//! Signals that meet a change while its `nft` is at work, on the machine's kernel, with an `nft` that takes
-//! its time: it is mounted over the real one for the program under test alone.
+//! What a change does where its `nft` takes its time, meets signals, or fails, on the machine's kernel: such
+//! an `nft` is mounted over the real one for the program under test alone.
 
 #![allow(
     clippy::unwrap_used,
@@ -24,31 +24,35 @@ use wanshift::store::Lock;
 
 const TICK: Duration = Duration::from_millis(20);
 
-/// An `nft` that writes down what it is asked, waits, and then does it.
-struct SlowNft {
+/// An `nft` that writes down what it is asked, and does something before it does that.
+struct OddNft {
     directory: TempDir,
     real: String,
 }
 
-impl SlowNft {
-    fn new(seconds: &str) -> Self {
-        let slow = Self {
+impl OddNft {
+    fn slow(seconds: &str) -> Self {
+        Self::new(&format!("sleep {seconds}"))
+    }
+
+    fn new(before: &str) -> Self {
+        let odd = Self {
             directory: tempfile::tempdir().unwrap(),
             real: sh("realpath $(PATH=/usr/sbin:/sbin:$PATH command -v nft)")
                 .trim()
                 .to_owned(),
         };
-        let copy = slow.path("nft-that-works");
-        std::fs::copy(&slow.real, &copy).unwrap();
+        let copy = odd.path("nft-that-works");
+        std::fs::copy(&odd.real, &copy).unwrap();
         let script = format!(
-            "#!/bin/sh\necho \"$@\" >> {}\nsleep {seconds}\nexec {} \"$@\"\n",
-            slow.path("asked").display(),
+            "#!/bin/sh\necho \"$@\" >> {}\n{before}\nexec {} \"$@\"\n",
+            odd.path("asked").display(),
             copy.display()
         );
-        std::fs::write(slow.path("nft"), script).unwrap();
+        std::fs::write(odd.path("nft"), script).unwrap();
         let executable = std::fs::Permissions::from_mode(0o755);
-        std::fs::set_permissions(slow.path("nft"), executable).unwrap();
-        slow
+        std::fs::set_permissions(odd.path("nft"), executable).unwrap();
+        odd
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -97,7 +101,7 @@ fn ctrl_c_at_a_terminal_takes_a_ramp_back_and_leaves_nft_alone() {
         let host = EdgeHost::new("20s");
         host.wanshift(&["apply"]);
         let before = dump();
-        let slow = SlowNft::new("0.3");
+        let slow = OddNft::slow("0.3");
         let mut ramp = slow.start(&host, &["phase", "telework"]);
         slow.wait_for("list table");
         // To all of the group, again and again.
@@ -119,7 +123,7 @@ fn ctrl_c_at_a_terminal_takes_a_ramp_back_and_leaves_nft_alone() {
 fn an_nft_that_lost_its_wanshift_commits_before_the_lock_is_free() {
     in_namespace(|| {
         let host = EdgeHost::new("0s");
-        let slow = SlowNft::new("0.6");
+        let slow = OddNft::slow("0.6");
         let mut apply = slow.start(&host, &["apply"]);
         slow.wait_for("-f -");
         kill(pid(&apply), Signal::SIGKILL).unwrap();
@@ -137,5 +141,24 @@ fn an_nft_that_lost_its_wanshift_commits_before_the_lock_is_free() {
         );
         host.wanshift(&["apply"]);
         assert!(host.wanshift(&["plan"]).contains("Nothing to do"));
+    });
+}
+
+#[test]
+fn a_write_that_failed_is_told_once_in_plain_words() {
+    in_namespace(|| {
+        let host = EdgeHost::new("0s");
+        let before = dump();
+        let broken = OddNft::new("[ \"$1\" = -f ] && { echo out of luck >&2; exit 1; }");
+        let apply = broken.start(&host, &["apply"]);
+        let output = apply.wait_with_output().unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{errors}");
+        assert_eq!(errors.matches("out of luck").count(), 1, "{errors}");
+        assert!(
+            !errors.contains(['\x1b']) && !errors.contains("wanshift::"),
+            "{errors}"
+        );
+        assert_same(&dump(), &before, "after what could not be done");
     });
 }
