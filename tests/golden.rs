@@ -82,11 +82,7 @@ fn lowered(
     ids: &mut Ids,
 ) -> (Engine, Lowered) {
     let observed = kernel.observe(Scope::All).unwrap();
-    let facts = Facts {
-        devices: observed.devices,
-        strangers: observed.strangers,
-        leaves: kernel.leaves(&"wan0".parse().unwrap()).unwrap(),
-    };
+    let facts = Facts::of(&observed, kernel.leaves(&"wan0".parse().unwrap()).unwrap());
     let engine = Engine::holding(policy.clone(), phase.parse().unwrap()).unwrap();
     let lowered = lower(policy, &engine.goal(), &facts, ids).unwrap();
     (engine, lowered)

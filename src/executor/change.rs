@@ -119,11 +119,7 @@ pub fn survey(
         Some(circuit) => kernel.leaves(&circuit.device)?,
         None => BTreeSet::from([LeafKind::Pfifo]),
     };
-    let facts = Facts {
-        devices: observed.devices.clone(),
-        strangers: observed.strangers.clone(),
-        leaves,
-    };
+    let facts = Facts::of(&observed, leaves);
     Ok(Survey {
         observed,
         facts,

@@ -20,7 +20,8 @@ use crate::model::ids::{Ids, IdsError};
 use crate::model::names::{CircuitName, DeviceName};
 use crate::model::node::{NodeKey, Place};
 use crate::model::state::{
-    Device, ForeignRoot, KernelState, LeafKind, Minor, Role, Root, Stranger, TcClass, Tree,
+    Device, ForeignRoot, KernelState, LeafKind, Minor, Observed, Role, Root, Stranger, TcClass,
+    Tree,
 };
 use crate::policy::Policy;
 
@@ -33,6 +34,18 @@ pub struct Facts {
     pub leaves: BTreeSet<LeafKind>,
     /// Classes in our trees that are not ours.
     pub strangers: Vec<Stranger>,
+}
+
+impl Facts {
+    /// What `observed` shows, and the kinds of leaf that the kernel can make.
+    #[must_use]
+    pub fn of(observed: &Observed, leaves: BTreeSet<LeafKind>) -> Self {
+        Self {
+            devices: observed.devices.clone(),
+            leaves,
+            strangers: observed.strangers.clone(),
+        }
+    }
 }
 
 /// Why a decision cannot hold on this host.
