@@ -75,6 +75,7 @@ fn bench(sites: usize) -> Bench {
             },
         )]),
         leaves: BTreeSet::from([LeafKind::Pfifo, LeafKind::FqCodel]),
+        strangers: Vec::new(),
     };
     let engine = Engine::holding(policy.clone(), policy.start().clone()).unwrap();
     let mut ids = Ids::default();

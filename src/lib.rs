@@ -26,3 +26,4 @@ pub mod executor;
 pub mod kernel;
 pub mod load;
 pub mod store;
+pub mod trust;

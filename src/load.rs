@@ -6,13 +6,14 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
 
 use crate::check::Note;
 use crate::policy::{Fault, Faults, LARGEST, Source};
+use crate::trust::{self, Distrust, Thing};
 
 /// How far files must be trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,6 +154,10 @@ fn fault(path: &Path, message: impl Into<String>, help: impl Into<String>) -> Bo
     Box::new(Fault::of_file(path.to_string_lossy(), message, help))
 }
 
+fn distrusted(why: Distrust) -> Box<Fault> {
+    fault(&why.path, why.why, why.help)
+}
+
 fn unreadable(path: &Path, error: &io::Error) -> Box<Fault> {
     let plain = error.to_string();
     let message = plain.split(" (os error").next().unwrap_or_default();
@@ -176,7 +181,7 @@ fn unreadable(path: &Path, error: &io::Error) -> Box<Fault> {
 /// The text of one file.
 fn read(path: &Path, trust: Trust) -> Result<String, Box<Fault>> {
     if trust == Trust::Apply {
-        way(path)?;
+        trust::way(path).map_err(distrusted)?;
     }
     // Not blocking: a FIFO in place of a file must not hang us, nor a tty become ours.
     let file = OpenOptions::new()
@@ -200,7 +205,7 @@ fn read(path: &Path, trust: Trust) -> Result<String, Box<Fault>> {
         ));
     }
     if trust == Trust::Apply {
-        believe(path, &Facts::of(&facts), "file")?;
+        trust::believe(path, &facts, Thing::File).map_err(distrusted)?;
     }
     text(path, file)
 }
@@ -231,99 +236,6 @@ fn text(path: &Path, file: File) -> Result<String, Box<Fault>> {
             "save it as UTF-8, or convert it: iconv -f latin1 -t utf-8",
         )
     })
-}
-
-/// Who may write something.
-#[derive(Debug, Clone, Copy)]
-struct Facts {
-    owner: u32,
-    mode: u32,
-}
-
-impl Facts {
-    fn of(facts: &std::fs::Metadata) -> Self {
-        Self {
-            owner: facts.uid(),
-            mode: facts.mode(),
-        }
-    }
-}
-
-const WRITABLE: u32 = 0o022;
-const STICKY: u32 = 0o1000;
-
-/// Refuses what somebody else may have written.
-fn believe(path: &Path, facts: &Facts, what: &str) -> Result<(), Box<Fault>> {
-    let me = nix::unistd::geteuid().as_raw();
-    if facts.owner != 0 && facts.owner != me {
-        return Err(fault(
-            path,
-            format!(
-                "the {what} belongs to user {}, neither root nor the present user",
-                facts.owner
-            ),
-            format!("chown root {}", path.display()),
-        ));
-    }
-    if facts.mode & WRITABLE != 0 {
-        let who = match facts.mode & WRITABLE {
-            0o020 => "its group",
-            0o002 => "everybody",
-            _ => "its group and everybody",
-        };
-        return Err(fault(
-            path,
-            format!(
-                "{who} may write the {what} (mode {:04o})",
-                facts.mode & 0o7777
-            ),
-            format!("chmod go-w {}", path.display()),
-        ));
-    }
-    Ok(())
-}
-
-/// Every directory and link on the way to a file: who may write those may replace the file.
-///
-/// A directory that all may write but that is sticky (`/tmp`) is no danger to what we or root own
-/// in it; what lies in it is looked at next on the way.
-fn way(path: &Path) -> Result<(), Box<Fault>> {
-    let mut left = 40;
-    let mut todo = vec![std::path::absolute(path).map_err(|error| unreadable(path, &error))?];
-    while let Some(next) = todo.pop() {
-        let steps: Vec<&Path> = next.ancestors().collect();
-        for step in steps.into_iter().rev() {
-            let facts = match std::fs::symlink_metadata(step) {
-                Ok(facts) => facts,
-                // Opening it will say so, in better words.
-                Err(_) => return Ok(()),
-            };
-            let seen = Facts::of(&facts);
-            if facts.is_symlink() {
-                // A link's own mode says nothing; its owner does.
-                believe(step, &Facts { mode: 0, ..seen }, "link")?;
-                left -= 1;
-                if left == 0 {
-                    return Err(fault(
-                        path,
-                        "is reached through too many links",
-                        "name the file itself",
-                    ));
-                }
-                let target = std::fs::read_link(step).map_err(|error| unreadable(step, &error))?;
-                let parent = step.parent().unwrap_or(Path::new("/"));
-                todo.push(parent.join(target));
-            } else if facts.is_dir() {
-                let mode = if seen.mode & STICKY == 0 {
-                    seen.mode
-                } else {
-                    0
-                };
-                believe(step, &Facts { mode, ..seen }, "directory")?;
-            }
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -10,9 +10,9 @@
 use std::path::{Path, PathBuf};
 
 /// The rooms, in the order in which data flows (see the crate's docs).
-const ROOMS: [&str; 13] = [
-    "units", "model", "policy", "engine", "lower", "plan", "check", "clock", "load", "kernel",
-    "store", "executor", "cli",
+const ROOMS: [&str; 14] = [
+    "units", "model", "policy", "engine", "lower", "plan", "check", "clock", "trust", "load",
+    "kernel", "store", "executor", "cli",
 ];
 /// The first room that touches the world.
 const BELOW: &str = "clock";

@@ -84,10 +84,8 @@ fn lowered(
     phase: &str,
     ids: &mut Ids,
 ) -> (Engine, Lowered) {
-    let facts = Facts {
-        devices: kernel.observe(Scope::All).unwrap().devices,
-        leaves: kernel.leaves().unwrap(),
-    };
+    let observed = kernel.observe(Scope::All).unwrap();
+    let facts = Facts::of(&observed, kernel.leaves().unwrap());
     let engine = Engine::holding(policy.clone(), phase.parse().unwrap()).unwrap();
     let lowered = lower(policy, &engine.goal(), &facts, ids).unwrap();
     (engine, lowered)

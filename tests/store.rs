@@ -6,12 +6,15 @@
     reason = "what a test's helpers cannot do fails the test"
 )]
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown, lchown, symlink};
+use std::path::Path;
 
 use wanshift::model::ids::Ids;
 use wanshift::model::state::KernelState;
 use wanshift::plan::Bounds;
-use wanshift::store::{Lock, LockError, NewRecord, Record, RecordState, Store, StoreError};
+use wanshift::store::{
+    Lock, LockError, NewRecord, Record, RecordId, RecordState, Store, StoreError, Supersede,
+};
 
 fn change(what: &str) -> NewRecord {
     NewRecord {
@@ -39,6 +42,24 @@ fn numbers() -> Ids {
     ids
 }
 
+fn begin(store: &mut Store, what: &str) -> Result<RecordId, StoreError> {
+    store.begin(&change(what), &numbers(), Supersede::Nothing)
+}
+
+/// The records in the file, each with its number, what was ordered, how it stands and whether it is closed.
+fn records(directory: &Path) -> Vec<(i64, String, String, bool)> {
+    let connection = rusqlite::Connection::open(directory.join("wanshift.db")).unwrap();
+    let mut rows = connection
+        .prepare("SELECT id, what, state, closed IS NOT NULL FROM change ORDER BY id")
+        .unwrap();
+    rows.query_map([], |row| {
+        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+    })
+    .unwrap()
+    .map(Result::unwrap)
+    .collect()
+}
+
 #[test]
 fn a_change_is_found_again_until_it_is_closed() {
     let directory = tempfile::tempdir().unwrap();
@@ -53,7 +74,7 @@ fn a_change_is_found_again_until_it_is_closed() {
         "others can look into the state directory"
     );
     assert_eq!(store.phase().unwrap(), None);
-    let id = store.begin(&change("phase telework"), &numbers()).unwrap();
+    let id = begin(&mut store, "phase telework").unwrap();
     drop(store);
 
     let mut store = Store::open(&state).unwrap();
@@ -86,7 +107,7 @@ fn a_change_is_found_again_until_it_is_closed() {
         "a change that was taken back left its phase"
     );
 
-    let id = store.begin(&change("phase telework"), &numbers()).unwrap();
+    let id = begin(&mut store, "phase telework").unwrap();
     let record = Record { id, ..record };
     store
         .close(
@@ -147,4 +168,178 @@ fn a_state_directory_that_cannot_be_made_is_an_error_that_names_it() {
         error.to_string().contains("/proc/nowhere/wanshift"),
         "{error}"
     );
+}
+
+/// Runs `test` as root, who alone can make what belongs to others.
+fn as_root(test: impl FnOnce()) {
+    if nix::unistd::geteuid().is_root() {
+        test();
+    } else {
+        eprintln!("skipped: not root");
+        assert!(std::env::var_os("CI").is_none(), "skipped under CI");
+    }
+}
+
+fn refused(directory: &Path) -> String {
+    let of_lock = Lock::take(directory, "me").unwrap_err().to_string();
+    let of_store = Store::open(directory).unwrap_err().to_string();
+    let of_reader = Store::read(directory).unwrap_err().to_string();
+    assert_eq!(of_lock, of_store);
+    assert_eq!(of_lock, of_reader);
+    of_lock
+}
+
+#[test]
+fn a_directory_in_which_others_may_write_is_refused_and_nothing_is_followed_there() {
+    as_root(|| {
+        let outside = tempfile::tempdir().unwrap();
+        let victim = outside.path().join("shadow");
+        std::fs::write(&victim, "precious\n").unwrap();
+        let state = outside.path().join("state");
+        std::fs::create_dir(&state).unwrap();
+        symlink(&victim, state.join("lock")).unwrap();
+        chown(&state, Some(12_345), Some(12_345)).unwrap();
+        let mode = |mode| std::fs::set_permissions(&state, PermissionsExt::from_mode(mode));
+        mode(0o777).unwrap();
+
+        let error = refused(&state);
+        let what = format!("chown root {}", state.display());
+        assert!(
+            error.contains("user 12345") && error.contains(&what),
+            "{error}"
+        );
+        chown(&state, Some(0), None).unwrap();
+        for open in [0o777, 0o770, 0o1777] {
+            mode(open).unwrap();
+            let error = refused(&state);
+            let what = format!("chmod go-w {}", state.display());
+            assert!(error.contains(&what), "{open:o}: {error}");
+        }
+        // What was left there is not believed either.
+        mode(0o755).unwrap();
+        for (file, other) in [("lock", "wanshift.db"), ("wanshift.db", "wanshift.db-wal")] {
+            let error = refused(&state);
+            assert!(error.contains(&format!("{file}: is a link")), "{error}");
+            std::fs::remove_file(state.join(file)).unwrap();
+            symlink(&victim, state.join(other)).unwrap();
+        }
+        assert!(refused(&state).contains("wanshift.db-wal: is a link"));
+        std::fs::remove_file(state.join("wanshift.db-wal")).unwrap();
+        let _lock = Lock::take(&state, "me").unwrap();
+        Store::open(&state).unwrap();
+        assert_eq!(std::fs::read_to_string(&victim).unwrap(), "precious\n");
+    });
+}
+
+#[test]
+fn a_directory_reached_through_somebody_elses_link_is_refused() {
+    as_root(|| {
+        let outside = tempfile::tempdir().unwrap();
+        let (state, link) = (outside.path().join("state"), outside.path().join("link"));
+        std::fs::create_dir(&state).unwrap();
+        symlink(&state, &link).unwrap();
+        Store::open(&link).unwrap();
+        lchown(&link, Some(12_345), None).unwrap();
+        let error = refused(&link);
+        assert!(error.contains("the link belongs to user 12345"), "{error}");
+        assert!(error.contains("chown -h root"), "{error}");
+    });
+}
+
+#[test]
+fn a_lock_or_database_that_is_no_file_or_not_ours_is_refused() {
+    as_root(|| {
+        let directory = tempfile::tempdir().unwrap();
+        for file in ["lock", "wanshift.db"] {
+            let path = directory.path().join(file);
+            nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+            assert!(refused(directory.path()).contains("no regular file"));
+            std::fs::remove_file(&path).unwrap();
+            std::fs::write(&path, "").unwrap();
+            chown(&path, Some(12_345), None).unwrap();
+            assert!(refused(directory.path()).contains("the file belongs to user 12345"));
+            std::fs::remove_file(&path).unwrap();
+        }
+        Store::open(directory.path()).unwrap();
+    });
+}
+
+#[test]
+fn no_change_begins_beside_another_unless_it_takes_its_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = Store::open(directory.path()).unwrap();
+    let open = begin(&mut store, "phase telework").unwrap();
+    let error = begin(&mut store, "apply").unwrap_err();
+    assert!(
+        matches!(&error, StoreError::Unfinished { id, what } if *id == open && what == "phase telework"),
+        "{error}"
+    );
+    assert_eq!(store.unfinished().unwrap().unwrap().id, open);
+
+    let change = change("teardown");
+    let id = store
+        .begin(&change, &numbers(), Supersede::Unfinished)
+        .unwrap();
+    assert_eq!(store.unfinished().unwrap().unwrap().id, id);
+    let expected = [
+        (open.0, "phase telework", "undone", true),
+        (id.0, "teardown", "applying", false),
+    ]
+    .map(|(id, what, state, closed)| (id, what.to_owned(), state.to_owned(), closed));
+    assert_eq!(records(directory.path()), expected);
+    // Not even by another hand.
+    let connection = rusqlite::Connection::open(directory.path().join("wanshift.db")).unwrap();
+    connection
+        .execute_batch("UPDATE change SET closed = NULL")
+        .unwrap_err();
+}
+
+#[test]
+fn the_oldest_records_go() {
+    let directory = tempfile::tempdir_in("/dev/shm").unwrap();
+    let mut store = Store::open(directory.path()).unwrap();
+    for round in 0..70 {
+        begin(&mut store, &format!("change {round}")).unwrap();
+        assert!(records(directory.path()).len() <= 50, "at {round}");
+        let record = store.unfinished().unwrap().unwrap();
+        store
+            .close(&record, RecordState::Done, record.change.opened)
+            .unwrap();
+    }
+    let kept = records(directory.path());
+    assert_eq!(kept.len(), 50);
+    assert_eq!(kept[0].1, "change 20");
+    assert_eq!(kept[49].1, "change 69");
+}
+
+#[test]
+fn a_database_of_another_program_is_left_alone() {
+    for content in [
+        "CREATE TABLE theirs (a)",
+        "PRAGMA application_id = 7",
+        "PRAGMA user_version = 1",
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("wanshift.db");
+        let connection = rusqlite::Connection::open(&file).unwrap();
+        connection.execute_batch(content).unwrap();
+        drop(connection);
+        let before = std::fs::read(&file).unwrap();
+        for error in [
+            Store::open(directory.path()).unwrap_err(),
+            Store::read(directory.path()).unwrap_err(),
+        ] {
+            assert!(
+                matches!(error, StoreError::Foreign { .. }),
+                "{content}: {error}"
+            );
+        }
+        assert_eq!(std::fs::read(&file).unwrap(), before, "{content}");
+    }
+    // A file that nobody has written to yet is nobody's.
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("wanshift.db"), "").unwrap();
+    assert!(Store::read(directory.path()).unwrap().is_none());
+    Store::open(directory.path()).unwrap();
+    assert!(Store::read(directory.path()).unwrap().is_some());
 }

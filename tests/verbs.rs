@@ -280,6 +280,57 @@ fn what_somebody_changed_behind_our_back_is_seen_and_mended() {
 }
 
 #[test]
+fn somebody_elses_class_in_our_tree_is_refused_by_name_and_torn_down_with_it() {
+    in_namespace(|| {
+        let host = EdgeHost::new("0s");
+        host.wanshift(&["apply"]);
+        let clean = dump();
+        let root = sh("tc qdisc show dev wan0 | grep -o 'htb 7a..:' | head -n 1");
+        let root = root.trim().trim_start_matches("htb ").to_owned();
+        let leaf = sh("tc class show dev wan0 | grep leaf | head -n 1 | cut -d' ' -f3");
+        let leaf = leaf.trim();
+        // Beside the circuit, and below a leaf, which it makes an inner class.
+        let strangers = [
+            (
+                root.clone(),
+                format!("{root}fff0"),
+                "at the root".to_owned(),
+            ),
+            (
+                leaf.to_owned(),
+                format!("{root}fff1"),
+                format!("below {leaf}"),
+            ),
+        ];
+        for (parent, class, place) in &strangers {
+            sh(&format!(
+                "tc class add dev wan0 parent {parent} classid {class} htb rate 900mbit quantum 60000"
+            ));
+            let before = dump();
+            let told = format!(
+                "device wan0: class {class} {place} is not ours; \
+                 remove it (tc class del dev wan0 classid {class})"
+            );
+            for verb in [&["plan"][..], &["apply"], &["phase", "telework"]] {
+                let errors = host.refused(verb);
+                assert!(errors.contains(&told), "{verb:?}: {errors}");
+            }
+            assert_same(&dump(), &before, "after the refusals");
+            sh(&format!("tc class del dev wan0 classid {class}"));
+            host.wanshift(&["apply"]);
+            assert_same(&dump(), &clean, "after it was removed");
+        }
+        for (parent, class, _) in &strangers {
+            sh(&format!(
+                "tc class add dev wan0 parent {parent} classid {class} htb rate 900mbit quantum 60000"
+            ));
+        }
+        host.wanshift(&["teardown"]);
+        assert!(sh("tc qdisc show dev wan0").contains("noqueue"));
+    });
+}
+
+#[test]
 fn a_phase_that_cannot_be_entered_or_does_not_exist_is_refused() {
     in_namespace(|| {
         let host = EdgeHost::new("0s");

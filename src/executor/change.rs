@@ -16,7 +16,7 @@ use crate::model::ids::Ids;
 use crate::model::state::{KernelState, Observed};
 use crate::plan::{Bounds, Goal, restorable};
 use crate::policy::Policy;
-use crate::store::{NewRecord, Record, RecordState, Store, StoreError};
+use crate::store::{NewRecord, Record, RecordState, Store, StoreError, Supersede};
 use crate::units::Fraction;
 
 /// Why a change did not come about.
@@ -138,7 +138,7 @@ impl Executor<'_> {
             bounds,
             bounds_before,
         };
-        let record = self.begin(change, &prospect.survey.ids)?;
+        let record = self.begin(change, &prospect.survey.ids, Supersede::Nothing)?;
         let outcome = self.step_by_step(prospect, watcher);
         self.settle(&record, outcome, &prospect.goal.names)
     }
@@ -166,9 +166,8 @@ impl Executor<'_> {
             bounds: Bounds::default(),
             bounds_before,
         };
-        self.store.close_unfinished(self.clock.date())?;
         let ids = self.store.ids()?;
-        let record = self.begin(change, &ids)?;
+        let record = self.begin(change, &ids, Supersede::Unfinished)?;
         let outcome = take_out(self.kernel).map_err(Stop::Shortfall);
         self.settle(&record, outcome, &Names::default())
     }
@@ -208,8 +207,13 @@ impl Executor<'_> {
         Ok(Some((record, writes)))
     }
 
-    fn begin(&mut self, change: NewRecord, ids: &Ids) -> Result<Record, StoreError> {
-        let id = self.store.begin(&change, ids)?;
+    fn begin(
+        &mut self,
+        change: NewRecord,
+        ids: &Ids,
+        supersede: Supersede,
+    ) -> Result<Record, StoreError> {
+        let id = self.store.begin(&change, ids, supersede)?;
         Ok(Record {
             id,
             state: RecordState::Applying,

@@ -39,10 +39,7 @@ pub fn survey(
     let observed = kernel.observe(Scope::All)?;
     learn(&mut ids, policy, &observed.state);
     let leaves = kernel.leaves()?;
-    let facts = Facts {
-        devices: observed.devices.clone(),
-        leaves,
-    };
+    let facts = Facts::of(&observed, leaves);
     Ok(Survey {
         observed,
         facts,

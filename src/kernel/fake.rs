@@ -92,6 +92,9 @@ impl FakeKernel {
                 self.tree(device, *major)
                     .map_err(|_| refused(22, "Invalid handle"))?;
                 self.observed.state.trees.remove(device);
+                self.observed
+                    .strangers
+                    .retain(|stranger| stranger.device != *device);
                 self.set_root(
                     device,
                     Root::Default {

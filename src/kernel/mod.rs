@@ -163,6 +163,7 @@ impl Kernel for Host {
                 },
             },
             devices: seen.devices,
+            strangers: seen.strangers,
         })
     }
 

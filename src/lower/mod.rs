@@ -20,7 +20,8 @@ use crate::model::ids::{Ids, IdsError};
 use crate::model::names::{CircuitName, DeviceName};
 use crate::model::node::{NodeKey, Place};
 use crate::model::state::{
-    Device, ForeignRoot, KernelState, LeafKind, Minor, Role, Root, TcClass, Tree,
+    Device, ForeignRoot, KernelState, LeafKind, Minor, Observed, Role, Root, Stranger, TcClass,
+    Tree,
 };
 use crate::policy::Policy;
 
@@ -31,6 +32,20 @@ pub struct Facts {
     pub devices: BTreeMap<DeviceName, Device>,
     /// The kinds of leaf that the kernel can make.
     pub leaves: BTreeSet<LeafKind>,
+    /// Classes in our trees that are not ours.
+    pub strangers: Vec<Stranger>,
+}
+
+impl Facts {
+    /// What `observed` shows, and the kinds of leaf that the kernel can make.
+    #[must_use]
+    pub fn of(observed: &Observed, leaves: BTreeSet<LeafKind>) -> Self {
+        Self {
+            devices: observed.devices.clone(),
+            leaves,
+            strangers: observed.strangers.clone(),
+        }
+    }
 }
 
 /// Why a decision cannot hold on this host.
@@ -56,6 +71,12 @@ pub enum LowerError {
         device: DeviceName,
         /// The qdisc.
         root: ForeignRoot,
+    },
+    /// Somebody else's class is in a circuit's tree: what it takes, the classes of the policy lack.
+    #[error("{stranger} is not ours; remove it (tc class del dev {} classid {})", stranger.device, stranger.class)]
+    Stranger {
+        /// It.
+        stranger: Stranger,
     },
     /// A leaf that this kernel does not have.
     #[error("{place}: this kernel has no {}; it has {}", kind.name(), have.join(", "))]
@@ -159,6 +180,13 @@ fn tree(
             root: root.clone(),
         });
     }
+    let strangers = facts.strangers.iter();
+    errors.extend(
+        strangers
+            .filter(|stranger| stranger.device == circuit.device)
+            .cloned()
+            .map(|stranger| LowerError::Stranger { stranger }),
+    );
     let Some(major) = ids.major(&circuit.device) else {
         return Err(errors);
     };

@@ -302,6 +302,36 @@ pub struct Observed {
     pub state: KernelState,
     /// Every device of the network namespace, by name.
     pub devices: BTreeMap<DeviceName, Device>,
+    /// Classes in our trees that are not ours: those that hang deepest first, as they can be removed.
+    #[serde(default)]
+    pub strangers: Vec<Stranger>,
+}
+
+/// A class in a tree of ours that we did not make: its minor is not one of ours, or it hangs at such a one.
+/// It is left alone, and what it takes is not accounted for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stranger {
+    /// The device whose tree it is in.
+    pub device: DeviceName,
+    /// Its id, as `tc` writes it.
+    pub class: String,
+    /// The id of the class above; `None` where it hangs at the root.
+    pub parent: Option<String>,
+}
+
+impl fmt::Display for Stranger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            device,
+            class,
+            parent,
+        } = self;
+        let place = match parent {
+            Some(parent) => format!("below {parent}"),
+            None => "at the root".to_owned(),
+        };
+        write!(f, "device {device}: class {class} {place}")
+    }
 }
 
 /// A network device, as far as it concerns us.

@@ -5,11 +5,20 @@ use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use thiserror::Error;
 
 use super::StoreError;
+use crate::trust;
+
+/// The file in the state directory.
+const FILE: &str = "lock";
 
 /// The right to write, as long as it lives. The kernel takes it back however its holder ends.
+///
+/// Programs that the holder starts inherit it: one that goes on alone after `kill -9` of the holder, an
+/// `nft` before its commit, must have ended before somebody else may plan from what the kernel holds. So
+/// nothing is to be started under the lock that does not end soon.
 #[derive(Debug)]
 pub struct Lock {
     _file: File,
@@ -48,7 +57,9 @@ impl Lock {
             .create(true)
             .truncate(false)
             .mode(0o600)
-            .open(directory.join("lock"))
+            // As it was looked at: a link is not followed, a FIFO does not hang us.
+            .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC).bits())
+            .open(directory.join(FILE))
             .map_err(fail)?;
         match file.try_lock() {
             Ok(()) => {}
@@ -66,12 +77,33 @@ impl Lock {
         }
         file.set_len(0).and_then(|()| file.rewind()).map_err(fail)?;
         writeln!(file, "{holder}").map_err(fail)?;
+        fcntl(&file, FcntlArg::F_SETFD(FdFlag::empty())).map_err(|errno| fail(errno.into()))?;
         Ok(Self { _file: file })
     }
 }
 
-/// Makes the state directory, for its owner alone.
+/// The files that are ours in the state directory, with those that SQLite puts beside its own.
+const FILES: [&str; 5] = [
+    FILE,
+    super::FILE,
+    "wanshift.db-wal",
+    "wanshift.db-shm",
+    "wanshift.db-journal",
+];
+
+/// Looks at the state directory before anything in it is opened, where it is there: who may write there
+/// may lead what we write to other files, and may tell us a way back that is none.
+pub(super) fn look_at(directory: &Path) -> Result<(), StoreError> {
+    trust::directory(directory).map_err(StoreError::Distrust)?;
+    FILES
+        .iter()
+        .try_for_each(|file| trust::own_file(&directory.join(file)))
+        .map_err(StoreError::Distrust)
+}
+
+/// Makes the state directory, for its owner alone, where it is not there.
 pub(super) fn make_directory(directory: &Path) -> Result<(), StoreError> {
+    look_at(directory)?;
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -79,5 +111,6 @@ pub(super) fn make_directory(directory: &Path) -> Result<(), StoreError> {
         .map_err(|cause| StoreError::Directory {
             path: directory.to_owned(),
             cause,
-        })
+        })?;
+    look_at(directory)
 }

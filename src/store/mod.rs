@@ -7,6 +7,7 @@ mod lock;
 mod record;
 mod schema;
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,10 +15,11 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use thiserror::Error;
 
 pub use lock::{Lock, LockError};
-pub use record::{NewRecord, Record, RecordId, RecordState};
+pub use record::{NewRecord, Record, RecordId, RecordState, Supersede};
 
 use crate::model::ids::Ids;
 use crate::model::names::PhaseName;
+use crate::trust::Distrust;
 
 /// The file in the state directory.
 const FILE: &str = "wanshift.db";
@@ -34,6 +36,9 @@ pub enum StoreError {
         #[source]
         cause: std::io::Error,
     },
+    /// Somebody else may have written what is there, or may lead astray what we write.
+    #[error("will not use the state directory: {0}")]
+    Distrust(Distrust),
     /// SQLite said no.
     #[error("cannot {what} in the store {}", path.display())]
     Sqlite {
@@ -55,6 +60,20 @@ pub enum StoreError {
         /// Why.
         why: String,
     },
+    /// It is somebody else's.
+    #[error("{} is a database that wanshift did not make; move it away, or name another directory with --state", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A change is on record that is neither done nor undone.
+    #[error("`{what}` (change {}) is on record and not finished; no other can begin before it is", id.0)]
+    Unfinished {
+        /// Its number.
+        id: RecordId,
+        /// What was ordered.
+        what: String,
+    },
     /// A newer wanshift wrote it.
     #[error("the store {} was written by a newer wanshift (format {found}, this one knows {known}); run that one", path.display())]
     Newer {
@@ -72,6 +91,15 @@ pub enum StoreError {
 pub struct Store {
     connection: Connection,
     path: PathBuf,
+}
+
+/// What a database file holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Content {
+    /// Nothing yet.
+    Nothing,
+    /// A store of ours.
+    Store,
 }
 
 impl Store {
@@ -93,16 +121,24 @@ impl Store {
     /// # Errors
     /// Where what is there is no store of ours.
     pub fn read(directory: &Path) -> Result<Option<Self>, StoreError> {
+        lock::look_at(directory)?;
         let path = directory.join(FILE);
-        if !path.exists() {
-            return Ok(None);
+        match std::fs::symlink_metadata(&path) {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(cause) => {
+                let path = directory.to_owned();
+                return Err(StoreError::Directory { path, cause });
+            }
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&path, flags)
             .map_err(sqlite("open a connection", &path))?;
         let store = Self { connection, path };
-        store.check_version()?;
-        Ok(Some(store))
+        Ok(match store.content()? {
+            Content::Nothing => None,
+            Content::Store => Some(store),
+        })
     }
 
     fn set_up(&self) -> Result<(), StoreError> {
@@ -114,29 +150,39 @@ impl Store {
         self.connection
             .busy_timeout(Duration::from_secs(5))
             .map_err(self.sqlite("set a timeout"))?;
+        // Before anything is written: the journal's mode is written too.
+        let content = self.content()?;
         set(
             "set the journal",
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;",
         )?;
-        if self.check_version()? == 0 {
-            set("make the tables", schema::SCHEMA)?;
+        match content {
+            Content::Nothing => set("make the tables", &schema::all()),
+            Content::Store => Ok(()),
         }
-        Ok(())
     }
 
-    fn check_version(&self) -> Result<i64, StoreError> {
-        let found = self
-            .connection
-            .query_row("PRAGMA user_version", [], |row| row.get(0))
-            .map_err(self.sqlite("read the format"))?;
-        if found > schema::VERSION {
-            return Err(StoreError::Newer {
-                path: self.path.clone(),
-                found,
+    /// What the file holds; only nothing, and what this version understands, is no error.
+    fn content(&self) -> Result<Content, StoreError> {
+        let number = |sql| {
+            self.connection
+                .query_row(sql, [], |row| row.get::<_, i64>(0))
+                .map_err(self.sqlite("read the format"))
+        };
+        let path = || self.path.clone();
+        let version = number("PRAGMA user_version")?;
+        match number("PRAGMA application_id")? {
+            schema::APPLICATION if version > schema::VERSION => Err(StoreError::Newer {
+                path: path(),
+                found: version,
                 known: schema::VERSION,
-            });
+            }),
+            schema::APPLICATION => Ok(Content::Store),
+            0 if version == 0 && number("SELECT count(*) FROM sqlite_schema")? == 0 => {
+                Ok(Content::Nothing)
+            }
+            _ => Err(StoreError::Foreign { path: path() }),
         }
-        Ok(found)
     }
 
     /// The phase that holds, as far as the store knows.

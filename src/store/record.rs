@@ -1,6 +1,6 @@
 //! The record of a change: on disk before the first write, closed after the last is verified.
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
 use super::{Store, StoreError};
@@ -89,12 +89,51 @@ pub struct Record {
     pub change: NewRecord,
 }
 
+/// What becomes of a change that is neither done nor undone where another begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Supersede {
+    /// There is none; where there is, the other does not begin.
+    Nothing,
+    /// It is closed as undone: the other takes back all that it did.
+    Unfinished,
+}
+
+/// How many changes stay on record, the open one counted in: each holds two whole states of the kernel.
+const KEPT: u32 = 50;
+
+/// The oldest go.
+fn prune(connection: &Connection) -> rusqlite::Result<usize> {
+    connection.execute(
+        "DELETE FROM change WHERE closed IS NOT NULL
+         AND id NOT IN (SELECT id FROM change ORDER BY id DESC LIMIT ?1)",
+        params![KEPT],
+    )
+}
+
+/// The change that is neither done nor undone: its number, and what was ordered.
+fn open_change(connection: &Connection) -> rusqlite::Result<Option<(RecordId, String)>> {
+    connection
+        .query_row(
+            "SELECT id, what FROM change WHERE closed IS NULL",
+            [],
+            |row| Ok((RecordId(row.get(0)?), row.get(1)?)),
+        )
+        .optional()
+}
+
 impl Store {
-    /// Puts a change on record, with the numbers of the places that it speaks of.
+    /// Puts a change on record, with the numbers of the places that it speaks of. In the same
+    /// transaction, one that is neither done nor undone is closed, where `supersede` says so.
     ///
     /// # Errors
-    /// Where it cannot be written; then nothing may be done.
-    pub fn begin(&mut self, change: &NewRecord, ids: &Ids) -> Result<RecordId, StoreError> {
+    /// Where there is such a one and `supersede` does not say so; where it cannot be written. Then
+    /// nothing may be done.
+    pub fn begin(
+        &mut self,
+        change: &NewRecord,
+        ids: &Ids,
+        supersede: Supersede,
+    ) -> Result<RecordId, StoreError> {
         let path = self.path.clone();
         let json = |what, value: &KernelState| {
             serde_json::to_string(value).map_err(|error| StoreError::Corrupt {
@@ -116,6 +155,21 @@ impl Store {
         let fail = super::sqlite("put a change on record", &self.path);
         let mut write = || {
             let transaction = self.connection.transaction()?;
+            match (supersede, open_change(&transaction)?) {
+                (_, None) => {}
+                (Supersede::Nothing, Some(open)) => return Ok(Err(open)),
+                (Supersede::Unfinished, Some((id, _))) => {
+                    transaction.execute(
+                        "UPDATE change SET state = ?2, closed = ?3, error = ?4 WHERE id = ?1",
+                        params![
+                            id.0,
+                            RecordState::Undone.as_str(),
+                            change.opened.to_string(),
+                            format!("superseded by `{}`", change.what),
+                        ],
+                    )?;
+                }
+            }
             Self::put_ids(&transaction, &ids)?;
             transaction.execute(
                 "INSERT INTO change (opened, boot, actor, what, state, phase_from, phase_to, goal, way_back,
@@ -136,10 +190,13 @@ impl Store {
                 ],
             )?;
             let id = RecordId(transaction.last_insert_rowid());
+            prune(&transaction)?;
             transaction.commit()?;
-            Ok(id)
+            Ok(Ok(id))
         };
-        write().map_err(fail)
+        write()
+            .map_err(fail)?
+            .map_err(|(id, what)| StoreError::Unfinished { id, what })
     }
 
     /// Notes that a change is being taken back, or that this is stuck.
@@ -182,23 +239,10 @@ impl Store {
             if let (RecordState::Done, Some(phase)) = (state, &record.change.phase_to) {
                 Self::put_phase(&transaction, phase, &at)?;
             }
+            prune(&transaction)?;
             transaction.commit()
         };
         write().map_err(fail)
-    }
-
-    /// Closes every change that is open, as taken back: teardown leaves nothing to finish.
-    ///
-    /// # Errors
-    /// Where it cannot be written.
-    pub fn close_unfinished(&mut self, at: jiff::Timestamp) -> Result<(), StoreError> {
-        self.connection
-            .execute(
-                "UPDATE change SET state = ?1, closed = ?2 WHERE closed IS NULL",
-                params![RecordState::Undone.as_str(), at.to_string()],
-            )
-            .map(|_| ())
-            .map_err(self.sqlite("close the changes that are open"))
     }
 
     /// Which devices belong together in what holds: as the last change that was done drew it.

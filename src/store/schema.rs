@@ -3,9 +3,18 @@
 /// The format that this version writes.
 pub const VERSION: i64 = 1;
 
-/// Makes the tables of [`VERSION`]. `one` keeps a table at one row.
-pub const SCHEMA: &str = "
-BEGIN;
+/// Tells a store from other programs' databases: "WANS".
+pub const APPLICATION: i64 = 0x5741_4e53;
+
+/// Makes the tables of [`VERSION`], all or none, and says whose they are.
+pub fn all() -> String {
+    format!(
+        "BEGIN; {TABLES} PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION}; COMMIT;"
+    )
+}
+
+/// `one` keeps a table at one row, and `open_change` keeps the open changes at one.
+const TABLES: &str = "
 CREATE TABLE intent (
     one   INTEGER PRIMARY KEY CHECK (one = 1),
     phase TEXT NOT NULL,
@@ -31,6 +40,5 @@ CREATE TABLE change (
     bounds_before TEXT NOT NULL,
     error    TEXT
 ) STRICT;
-PRAGMA user_version = 1;
-COMMIT;
+CREATE UNIQUE INDEX open_change ON change (closed IS NULL) WHERE closed IS NULL;
 ";

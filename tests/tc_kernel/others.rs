@@ -29,7 +29,16 @@ fn other_hands_are_seen() {
         sh("tc qdisc del dev wan0 parent 7a01:13");
         sh("tc class add dev wan0 parent 7a01:10 classid 7a01:9000 htb rate 1mbit");
         sh("tc class add dev wan0 parent 7a01:9000 classid 7a01:50 htb rate 1mbit");
-        let observed = tree_of(&host.observe(Scope::All).unwrap(), &device);
+        let all = host.observe(Scope::All).unwrap();
+        let strangers: Vec<String> = all.strangers.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            strangers,
+            [
+                "device wan0: class 7a01:50 below 7a01:9000",
+                "device wan0: class 7a01:9000 below 7a01:10",
+            ]
+        );
+        let observed = tree_of(&all, &device);
         let found: BTreeMap<u16, Option<Option<Leaf>>> = observed
             .classes
             .iter()

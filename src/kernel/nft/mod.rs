@@ -5,17 +5,15 @@
 
 mod change;
 mod read;
+mod run;
 mod text;
 mod write;
-
-use std::io::{self, Write};
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
 
 pub use change::render;
 pub use read::{ReadError, parse};
 pub use write::render_whole;
+
+use run::{Output, RunError, nft};
 
 use super::{KernelError, OpError};
 use crate::model::filter::{FAMILY, NAME, Table};
@@ -26,11 +24,12 @@ use crate::model::filter::{FAMILY, NAME, Table};
 /// Where `nft` cannot be run, fails, or prints what is no table.
 pub fn read() -> Result<Option<Table>, KernelError> {
     let failed = |why: String| KernelError::Nft { why };
-    let output = nft(&["-nn", "-s", "list", "table", FAMILY, NAME], "").map_err(failed)?;
+    let unread = |error: RunError| failed(error.to_string());
+    let output = nft(&["-nn", "-s", "list", "table", FAMILY, NAME], "").map_err(unread)?;
     if !output.status.success() {
         // nft says that there is no such table and that it may not look in the same way, by a message
         // and exit code 1. So the question is asked again such that no table is no failure.
-        let tables = nft(&["list", "tables", FAMILY], "").map_err(failed)?;
+        let tables = nft(&["list", "tables", FAMILY], "").map_err(unread)?;
         if tables.status.success() && !has_table(&String::from_utf8_lossy(&tables.stdout)) {
             return Ok(None);
         }
@@ -55,8 +54,8 @@ fn has_table(tables: &str) -> bool {
 /// nothing leads to yet ([`Table::prepared`] says why).
 ///
 /// # Errors
-/// Where `nft` cannot be run or refuses: then what packets meet is unchanged. Where it was killed: it
-/// may have changed.
+/// Where `nft` cannot be run or refuses: then what packets meet is unchanged. Where it was killed, by
+/// somebody or because it did not end: it may have changed.
 pub fn apply(from: Option<&Table>, to: Option<&Table>) -> Result<(), OpError> {
     match to.and_then(|to| to.prepared(from)) {
         Some(middle) => {
@@ -72,7 +71,12 @@ fn send(text: &str) -> Result<(), OpError> {
     if text.is_empty() {
         return Ok(());
     }
-    let output = nft(&["-f", "-"], text).map_err(|why| OpError::Nft { why })?;
+    let output = nft(&["-f", "-"], text).map_err(|error| match error {
+        RunError::NotStarted(why) => OpError::Nft { why },
+        RunError::Lost(why) => OpError::Unknown {
+            why: format!("nft {why}"),
+        },
+    })?;
     let why = || complaint(&output, text);
     match output.status.code() {
         Some(0) => Ok(()),
@@ -82,66 +86,6 @@ fn send(text: &str) -> Result<(), OpError> {
             why: format!("nft {}", why()),
         }),
     }
-}
-
-/// Where `nft` may be: a caller's `PATH` is not asked.
-const DIRECTORIES: [&str; 5] = [
-    "/usr/sbin",
-    "/sbin",
-    "/usr/local/sbin",
-    "/usr/bin",
-    "/run/current-system/sw/bin",
-];
-
-fn program() -> Result<PathBuf, String> {
-    DIRECTORIES
-        .iter()
-        .map(|directory| Path::new(directory).join("nft"))
-        .find(|path| path.is_file())
-        .ok_or_else(|| {
-            format!(
-                "is not installed (looked in {}): install the package nftables",
-                DIRECTORIES.join(", ")
-            )
-        })
-}
-
-/// Runs `nft` with `input`; the error says why it could not.
-fn nft(arguments: &[&str], input: &str) -> Result<Output, String> {
-    let path = program()?;
-    let mut child = Command::new(&path)
-        .args(arguments)
-        .env_clear()
-        .env("LC_ALL", "C")
-        .current_dir("/")
-        // Ctrl-C is ours to answer: it goes to a whole group, and would kill what is half said.
-        .process_group(0)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| format!("cannot be started from {}: {error}", path.display()))?;
-    let pipe = child.stdin.take();
-    // From a thread of its own: nft may print much before it has read all.
-    std::thread::scope(|scope| {
-        let writer = scope.spawn(move || -> io::Result<()> {
-            match pipe {
-                Some(mut pipe) => pipe.write_all(input.as_bytes()),
-                None => Ok(()),
-            }
-        });
-        let output = child
-            .wait_with_output()
-            .map_err(|error| format!("was lost: {error}"))?;
-        match writer.join() {
-            // nft that gives up early has said why.
-            Ok(Err(error)) if output.status.success() => {
-                Err(format!("did not read its input: {error}"))
-            }
-            Ok(_) => Ok(output),
-            Err(_) => Err("could not be given its input".to_owned()),
-        }
-    })
 }
 
 /// How many of the lines that nft complains with are passed on.

@@ -3,13 +3,14 @@
 //! Ours is what the kernel alone shows as ours: an HTB root whose handle is in the range of
 //! [`Major`] and whose default is a [`Minor`], its classes, and the leaves at them. A class of such a
 //! tree whose minor is outside of the range of `Minor`, or that hangs below such a one, is a
-//! stranger's: it is told to the log and left out, and left alone.
+//! stranger's: it is told beside what is ours, and left alone.
 //!
 //! Dumps tear: beside concurrent adding and deleting they miss or double objects that stood still,
 //! and the kernel does not say so. So a read is checked against itself (each parent is there, each
 //! inner class has children, each leaf that a class names was seen, each device has the root that it
 //! names), and it counts only once the next one finds the same trees.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 
@@ -22,7 +23,9 @@ use super::socket::RouteSocket;
 use crate::kernel::KernelError;
 use crate::kernel::link::{self, Link};
 use crate::model::names::DeviceName;
-use crate::model::state::{Device, ForeignRoot, Leaf, Major, Minor, Role, Root, TcClass, Tree};
+use crate::model::state::{
+    Device, ForeignRoot, Leaf, Major, Minor, Role, Root, Stranger, TcClass, Tree,
+};
 
 /// How often is read until two in a row agree.
 const TRIES: usize = 16;
@@ -34,6 +37,8 @@ pub struct Seen {
     pub trees: BTreeMap<DeviceName, Tree>,
     /// Every device, by name.
     pub devices: BTreeMap<DeviceName, Device>,
+    /// Classes in those trees that are not ours, those that hang deepest first.
+    pub strangers: Vec<Stranger>,
 }
 
 /// Reads until two reads in a row agree on the trees.
@@ -95,7 +100,8 @@ fn read(socket: &mut RouteSocket) -> Result<Result<Seen, String>, KernelError> {
             let classes =
                 classes(socket, link.index, major).map_err(failed("the traffic classes"))?;
             match assemble(&link, classes, &qdiscs.leaves) {
-                Ok(classes) => {
+                Ok((classes, mut strangers)) => {
+                    seen.strangers.append(&mut strangers);
                     let tree = Tree {
                         major,
                         default,
@@ -250,13 +256,14 @@ fn assemble(
     link: &Link,
     seen: Vec<ClassSeen>,
     leaves: &HashMap<(u32, u32), LeafSeen>,
-) -> Result<BTreeMap<Minor, TcClass>, String> {
+) -> Result<(BTreeMap<Minor, TcClass>, Vec<Stranger>), String> {
     let parents: HashMap<u32, u32> = seen.iter().map(|class| (class.id, class.parent)).collect();
     if parents.len() != seen.len() {
         return Err(format!("a class of {} came twice", link.name));
     }
     let inner: HashSet<u32> = parents.values().copied().collect();
     let mut classes = BTreeMap::new();
+    let mut strangers = Vec::new();
     for ClassSeen {
         id,
         parent,
@@ -264,7 +271,7 @@ fn assemble(
         class,
     } in seen
     {
-        let name = format_args!("class {:x}:{:x} of {}", upper(id), lower(id), link.name);
+        let name = format_args!("class {} of {}", class_id(id), link.name);
         let mut class = class.ok_or_else(|| format!("{name} has options that are not HTB's"))?;
         if parent != ROOT && !parents.contains_key(&parent) {
             return Err(format!("the parent of {name} was not seen"));
@@ -276,7 +283,7 @@ fn assemble(
         }
         let Some(minor) = Minor::new(lower(id)).filter(|_| !below_stranger(parent, &parents))
         else {
-            tracing::warn!("{name} is not ours and is left alone");
+            strangers.push((depth(parent, &parents), id, parent));
             continue;
         };
         if let Role::Leaf { leaf: place, .. } = &mut class.role {
@@ -298,13 +305,36 @@ fn assemble(
         }
         classes.insert(minor, class);
     }
-    Ok(classes)
+    strangers.sort_unstable_by_key(|(depth, id, _)| (Reverse(*depth), *id));
+    let strangers = strangers.into_iter().map(|(_, id, parent)| Stranger {
+        device: link.name.clone(),
+        class: class_id(id),
+        parent: (parent != ROOT).then(|| class_id(parent)),
+    });
+    Ok((classes, strangers.collect()))
 }
+
+/// As `tc` writes it.
+fn class_id(id: u32) -> String {
+    format!("{:x}:{:x}", upper(id), lower(id))
+}
+
+/// How deep a class hangs whose parent is `parent`.
+fn depth(mut parent: u32, parents: &HashMap<u32, u32>) -> usize {
+    let above = std::iter::from_fn(|| {
+        let next = parents.get(&parent).copied()?;
+        parent = next;
+        Some(())
+    });
+    above.take(LEVELS).count()
+}
+
+/// More than HTB has; a bound against a dump that goes in a circle.
+const LEVELS: usize = 16;
 
 /// Whether a class that hangs at `parent` hangs, at whatever depth, at one that is not ours.
 fn below_stranger(mut parent: u32, parents: &HashMap<u32, u32>) -> bool {
-    // HTB ends at the ninth level; the bound is against a dump that goes in a circle.
-    for _ in 0..16 {
+    for _ in 0..LEVELS {
         if parent == ROOT {
             return false;
         }
