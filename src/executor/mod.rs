@@ -6,6 +6,7 @@
 //! answer came) is settled the same way: by looking.
 
 pub mod change;
+pub mod error;
 pub mod survey;
 
 use std::collections::BTreeSet;
@@ -95,7 +96,7 @@ pub fn execute(kernel: &mut dyn Kernel, plan: &Plan) -> Execution {
             match outcome {
                 Ok(()) => execution.done += 1,
                 Err(cause) => {
-                    tracing::warn!(op = %describe(op), %cause, "a write failed");
+                    tracing::debug!(op = %describe(op), %cause, "a write failed");
                     stopped.stop(op);
                     execution.failed.push(FailedOp {
                         op: op.clone(),
@@ -167,7 +168,7 @@ pub fn converge(
     for _ in 0..ROUNDS {
         let plan = remaining(kernel, goal, scope)?;
         if plan.is_empty() {
-            return Ok(reached);
+            return Ok(settled(reached, &failed));
         }
         let execution = execute(kernel, &plan);
         reached.writes += execution.done;
@@ -175,10 +176,21 @@ pub fn converge(
     }
     let left = remaining(kernel, goal, scope)?.ops().count();
     if left == 0 {
-        Ok(reached)
+        Ok(settled(reached, &failed))
     } else {
         Err(Shortfall::Left { left, failed })
     }
+}
+
+/// What was reached all the same: worth a word where it took more than one try.
+fn settled(reached: Reached, failed: &[FailedOp]) -> Reached {
+    if !failed.is_empty() {
+        tracing::warn!(
+            "writes failed, and succeeded when they were tried again:{}",
+            told(failed)
+        );
+    }
+    reached
 }
 
 fn remaining(kernel: &mut dyn Kernel, goal: &Goal<'_>, scope: Scope) -> Result<Plan, KernelError> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::change::ChangeError;
+use super::error::ChangeError;
 use crate::engine::Engine;
 use crate::kernel::{Kernel, KernelError, Scope};
 use crate::lower::{Facts, Lowered, Names, lower};

@@ -1,7 +1,9 @@
 //! What the tests of this house share: a namespace, a veth, ops in short.
 
-use nix::sched::{CloneFlags, unshare};
-use std::process::Command;
+#[path = "../common/mod.rs"]
+mod host;
+
+pub use host::{in_namespace, sh};
 use wanshift::kernel::OpError;
 use wanshift::model::circuit::{LinkLayer, Overhead};
 use wanshift::model::class::Priority;
@@ -9,31 +11,6 @@ use wanshift::model::names::DeviceName;
 use wanshift::model::state::{ClassId, Leaf, Major, Minor, Observed, Role, TcClass, Ticks, Tree};
 use wanshift::plan::op::Op;
 use wanshift::units::Rate;
-
-/// Runs `test` in a network namespace of its own. Where there may be none, says so, and fails where
-/// that must not be (`CI`).
-pub fn in_namespace(test: impl FnOnce() + Send + 'static) {
-    let name = std::thread::current().name().unwrap_or("?").to_owned();
-    let run = move || match unshare(CloneFlags::CLONE_NEWNET) {
-        Ok(()) => test(),
-        Err(error) => {
-            eprintln!("skipped: {name}: no network namespace: {error}");
-            assert!(std::env::var_os("CI").is_none(), "skipped under CI");
-        }
-    };
-    if let Err(panic) = std::thread::spawn(run).join() {
-        std::panic::resume_unwind(panic);
-    }
-}
-
-/// Runs a command line in the thread's namespace and gives what it prints.
-pub fn sh(line: &str) -> String {
-    let output = Command::new("sh").args(["-c", line]).output().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{line}: {text}{errors}");
-    text
-}
 
 pub fn veth() -> DeviceName {
     sh("ip link add wan0 type veth peer name far0 && ip link set wan0 up && ip link set far0 up");
