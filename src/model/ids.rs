@@ -99,7 +99,9 @@ impl Ids {
             .filter(|key| key.place != Place::Control)
             .collect();
         let devices: BTreeSet<DeviceName> = devices.into_iter().collect();
-        self.minors.retain(|key, _| keys.contains(key));
+        if self.minors.len() != keys.len() || !self.minors.keys().eq(&keys) {
+            self.minors.retain(|key, _| keys.contains(key));
+        }
         self.majors.retain(|device, _| devices.contains(device));
 
         let mut taken: BTreeSet<u16> = self.minors.values().map(|minor| minor.get()).collect();

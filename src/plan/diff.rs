@@ -1,5 +1,6 @@
 //! What separates the kernel from a goal, as stages of ops.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::bounds::Bounds;
@@ -55,26 +56,24 @@ pub fn diff(observed: &Observed, goal: &Goal<'_>) -> Plan {
 
     // What is named by the rules at each point: only what stands, and will still stand.
     let wanted = class_ids(goal.state);
-    let mut table = now.table.clone();
-    standing.retain(|id| wanted.contains(id) && !stages.removes(*id));
-    let removes = !stages.remove.is_empty();
-    if removes {
-        set_table(
-            &mut stages.leave,
-            &mut table,
-            restricted(goal.state.table.as_ref(), &standing),
-        );
+    let removed = stages.removed();
+    let mut table = Cow::Borrowed(&now.table);
+    standing.retain(|id| wanted.contains(id) && !removed.contains(id));
+    if !removed.is_empty() {
+        let kept = restricted(goal.state.table.as_ref(), &standing);
+        set_table(&mut stages.leave, &mut table, Cow::Owned(kept));
     }
     let taken: BTreeSet<ClassId> = stages.take_over.iter().filter_map(added).collect();
     if !taken.is_empty() {
         standing.extend(taken);
-        set_table(
-            &mut stages.first_rules,
-            &mut table,
-            restricted(goal.state.table.as_ref(), &standing),
-        );
+        let first = restricted(goal.state.table.as_ref(), &standing);
+        set_table(&mut stages.first_rules, &mut table, Cow::Owned(first));
     }
-    set_table(&mut stages.rules, &mut table, goal.state.table.clone());
+    set_table(
+        &mut stages.rules,
+        &mut table,
+        Cow::Borrowed(&goal.state.table),
+    );
 
     Plan {
         stages: stages.in_order(),
@@ -106,11 +105,11 @@ fn restricted(table: Option<&Table>, standing: &BTreeSet<ClassId>) -> Option<Tab
     table.map(|table| table.without(|id| !standing.contains(&id)))
 }
 
-fn set_table(ops: &mut Vec<Op>, now: &mut Option<Table>, to: Option<Table>) {
+fn set_table<'a>(ops: &mut Vec<Op>, now: &mut Cow<'a, Option<Table>>, to: Cow<'a, Option<Table>>) {
     if *now != to {
         ops.push(Op::SetTable {
-            from: now.clone(),
-            to: to.clone(),
+            from: now.clone().into_owned(),
+            to: to.clone().into_owned(),
         });
         *now = to;
     }
@@ -123,6 +122,18 @@ const fn added(op: &Op) -> Option<ClassId> {
         | Op::DeleteRoot { .. }
         | Op::ChangeClass { .. }
         | Op::DeleteClass { .. }
+        | Op::SetLeaf { .. }
+        | Op::SetTable { .. } => None,
+    }
+}
+
+const fn deleted(op: &Op) -> Option<ClassId> {
+    match op {
+        Op::DeleteClass { id, .. } => Some(*id),
+        Op::AddRoot { .. }
+        | Op::DeleteRoot { .. }
+        | Op::ChangeClass { .. }
+        | Op::AddClass { .. }
         | Op::SetLeaf { .. }
         | Op::SetTable { .. } => None,
     }
@@ -231,11 +242,8 @@ impl Stages {
         }
     }
 
-    fn removes(&self, removed: ClassId) -> bool {
-        self.remove
-            .values()
-            .flatten()
-            .any(|op| matches!(op, Op::DeleteClass { id, .. } if *id == removed))
+    fn removed(&self) -> BTreeSet<ClassId> {
+        self.remove.values().flatten().filter_map(deleted).collect()
     }
 
     fn in_order(self) -> Vec<Stage> {

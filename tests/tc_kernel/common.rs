@@ -1,9 +1,9 @@
 //! What the tests of this house share: a namespace, a veth, ops in short.
 
 #[path = "../common/mod.rs"]
-mod host;
+mod shared;
 
-pub use host::{in_namespace, sh};
+pub use shared::{in_namespace, sh};
 use wanshift::kernel::OpError;
 use wanshift::model::circuit::{LinkLayer, Overhead};
 use wanshift::model::class::Priority;
