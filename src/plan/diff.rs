@@ -63,7 +63,7 @@ pub fn diff(observed: &Observed, goal: &Goal<'_>) -> Plan {
         let kept = restricted(goal.state.table.as_ref(), &standing);
         set_table(&mut stages.leave, &mut table, Cow::Owned(kept));
     }
-    let taken: BTreeSet<ClassId> = stages.take_over.iter().filter_map(added).collect();
+    let taken: BTreeSet<ClassId> = stages.taken().collect();
     if !taken.is_empty() {
         standing.extend(taken);
         let first = restricted(goal.state.table.as_ref(), &standing);
@@ -112,30 +112,6 @@ fn set_table<'a>(ops: &mut Vec<Op>, now: &mut Cow<'a, Option<Table>>, to: Cow<'a
             to: to.clone().into_owned(),
         });
         *now = to;
-    }
-}
-
-const fn added(op: &Op) -> Option<ClassId> {
-    match op {
-        Op::AddClass { id, .. } => Some(*id),
-        Op::AddRoot { .. }
-        | Op::DeleteRoot { .. }
-        | Op::ChangeClass { .. }
-        | Op::DeleteClass { .. }
-        | Op::SetLeaf { .. }
-        | Op::SetTable { .. } => None,
-    }
-}
-
-const fn deleted(op: &Op) -> Option<ClassId> {
-    match op {
-        Op::DeleteClass { id, .. } => Some(*id),
-        Op::AddRoot { .. }
-        | Op::DeleteRoot { .. }
-        | Op::ChangeClass { .. }
-        | Op::AddClass { .. }
-        | Op::SetLeaf { .. }
-        | Op::SetTable { .. } => None,
     }
 }
 
@@ -242,8 +218,28 @@ impl Stages {
         }
     }
 
+    /// The classes with which devices are taken over.
+    fn taken(&self) -> impl Iterator<Item = ClassId> {
+        self.take_over.iter().filter_map(|op| {
+            if let Op::AddClass { id, .. } = op {
+                Some(*id)
+            } else {
+                None
+            }
+        })
+    }
+
+    /// The classes that go.
     fn removed(&self) -> BTreeSet<ClassId> {
-        self.remove.values().flatten().filter_map(deleted).collect()
+        let ops = self.remove.values().flatten();
+        ops.filter_map(|op| {
+            if let Op::DeleteClass { id, .. } = op {
+                Some(*id)
+            } else {
+                None
+            }
+        })
+        .collect()
     }
 
     fn in_order(self) -> Vec<Stage> {
