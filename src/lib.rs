@@ -9,8 +9,31 @@
 //!            check                     kernel ──observe──▶ KernelState ┘
 //! ```
 //!
-//! The rooms are listed in the order in which data flows. A room imports only from those above it,
-//! and everything above [`clock`] is pure: no clock, no file, no socket.
+//! # The rooms
+//!
+//! In the order in which data flows. A room imports only from those above it.
+//!
+//! | room | what happens there |
+//! | --- | --- |
+//! | [`units`] | rates, percents, directions: read, printed, exact |
+//! | [`model`] | the vocabulary: what a policy speaks of, what should hold, what the kernel shows |
+//! | [`policy`] | files as written → a policy, valid by construction, or all that is wrong |
+//! | [`engine`] | what should hold now: a phase, or the way into it |
+//! | [`lower`] | a decision → what the kernel should hold |
+//! | [`plan`] | what separates the two, as stages of ops that conserve; told to people |
+//! | [`check`] | notes on a valid policy |
+//!
+//! Below here the world is touched; everything above is pure: no clock, no file, no socket.
+//!
+//! | room | what happens there |
+//! | --- | --- |
+//! | [`clock`] | the time |
+//! | [`trust`] | whether a file or directory may be believed |
+//! | [`load`] | policy files |
+//! | [`kernel`] | tc over netlink and nftables: read and written; a kernel in memory for tests |
+//! | [`store`] | what outlives a restart |
+//! | [`executor`] | a change: on record, carried out, verified, or taken back |
+//! | [`cli`] | a file a verb |
 
 pub mod check;
 pub mod engine;
@@ -19,7 +42,6 @@ pub mod model;
 pub mod plan;
 pub mod policy;
 pub mod units;
-// ─── below this line the world is touched ───
 pub mod cli;
 pub mod clock;
 pub mod executor;
