@@ -154,3 +154,31 @@ fn trees_alone(bencher: Bencher<'_, '_>, sites: usize) {
         wanshift::lower::trees(bench.engine.policy(), &goal, &bench.facts, &bench.ids).unwrap()
     });
 }
+
+/// The rules alone.
+#[divan::bench(args = SIZES)]
+fn rules_alone(bencher: Bencher<'_, '_>, sites: usize) {
+    let bench = bench(sites);
+    bencher.bench(|| wanshift::lower::classify::table(bench.engine.policy(), &bench.ids).unwrap());
+}
+
+/// The diff alone.
+#[divan::bench(args = SIZES)]
+fn diff_alone(bencher: Bencher<'_, '_>, sites: usize) {
+    let bench = bench(sites);
+    let bounds = Bounds::default();
+    let goal = bench.engine.goal();
+    let lowered = lower(
+        bench.engine.policy(),
+        &goal,
+        &bench.facts,
+        &mut bench.ids.clone(),
+    )
+    .unwrap();
+    let goal = Goal {
+        state: &lowered.state,
+        names: &lowered.names,
+        bounds: &bounds,
+    };
+    bencher.bench(|| diff(&bench.observed, &goal));
+}

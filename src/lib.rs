@@ -36,16 +36,16 @@
 //! | [`cli`] | a file a verb |
 
 pub mod check;
+pub mod cli;
+pub mod clock;
 pub mod engine;
+pub mod executor;
+pub mod kernel;
+pub mod load;
 pub mod lower;
 pub mod model;
 pub mod plan;
 pub mod policy;
-pub mod units;
-pub mod cli;
-pub mod clock;
-pub mod executor;
-pub mod kernel;
-pub mod load;
 pub mod store;
 pub mod trust;
+pub mod units;
