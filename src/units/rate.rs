@@ -168,10 +168,11 @@ impl FromStr for Rate {
             .unwrap_or(text.len());
         let (number, unit) = text.split_at(split);
         let unit = unit.trim_start();
+        let not_a_number = || RateError::NotANumber {
+            text: text.to_owned(),
+        };
         if !number.starts_with(|c: char| c.is_ascii_digit()) {
-            return Err(RateError::NotANumber {
-                text: text.to_owned(),
-            });
+            return Err(not_a_number());
         }
         if unit.is_empty() {
             return Err(RateError::NoUnit {
@@ -200,7 +201,7 @@ impl FromStr for Rate {
             .ok_or_else(|| RateError::UnknownUnit {
                 unit: unit.to_owned(),
             })?;
-        Self::from_bits(decimal(number, scale).ok_or_else(|| decimal_error(number, text))??)
+        Self::from_bits(decimal(number, scale).ok_or_else(not_a_number)??)
     }
 }
 
@@ -229,12 +230,6 @@ pub(super) fn decimal(number: &str, scale: u64) -> Option<Result<u64, RateError>
         }));
     }
     Some(u64::try_from(scaled / tenth).map_err(|_| RateError::TooLarge))
-}
-
-fn decimal_error(_number: &str, text: &str) -> RateError {
-    RateError::NotANumber {
-        text: text.to_owned(),
-    }
 }
 
 impl fmt::Display for Rate {
