@@ -317,7 +317,9 @@ impl Bench {
 
     fn recover(&mut self) -> Result<(), ChangeError> {
         let policy = self.policy.clone();
-        self.executor().recover(&policy, &mut go_on).map(|_| ())
+        self.executor()
+            .recover(&policy, None, &mut go_on)
+            .map(|_| ())
     }
 
     /// What a clean run of the same ends with.
@@ -708,4 +710,27 @@ fn a_ramp_into_a_smaller_pool_only_goes_down() {
         shares.windows(2).all(|pair| pair[1] <= pair[0]),
         "{shares:?}"
     );
+}
+
+/// Who orders the phase back from which a change was cut off does not have to wait until it got there.
+#[test]
+fn a_change_that_is_no_longer_wanted_is_taken_back() {
+    let mut bench = Bench::new(policy(&[3, 1], 220, 60_000));
+    let before = bench.kernel.held();
+    bench.kernel.dies_at = Some(30);
+    assert!(catch_unwind(AssertUnwindSafe(|| bench.enter("telework"))).is_err());
+    bench.kernel.heal();
+    let start = bench.clock.now();
+    let (policy, nominal) = (bench.policy.clone(), phase("nominal"));
+    bench
+        .executor()
+        .recover(&policy, Some(&nominal), &mut go_on)
+        .unwrap();
+    assert!(
+        bench.clock.now().since(start) < Duration::from_secs(1),
+        "it went on to where nobody wants to be"
+    );
+    assert_eq!(bench.kernel.held(), before);
+    assert_eq!(bench.store.phase().unwrap(), Some(nominal));
+    assert_eq!(bench.store.unfinished().unwrap(), None);
 }

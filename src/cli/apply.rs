@@ -79,7 +79,18 @@ fn change(
     let mut kernel = open()?;
     let interrupted = interrupts()?;
 
-    let finished = finish(kernel.as_mut(), &mut store, &policy, &interrupted, output)?;
+    let wanted = match target {
+        Target::Present => None,
+        Target::Enter(phase) => Some(*phase),
+    };
+    let finished = finish(
+        kernel.as_mut(),
+        &mut store,
+        &policy,
+        wanted,
+        &interrupted,
+        output,
+    )?;
     let phase_now = store.phase()?;
     let phase = match target {
         Target::Present => {
@@ -114,7 +125,10 @@ fn change(
     let done = if writes == 0 {
         String::new()
     } else {
-        format!("\nDone: {writes} writes, phase {phase} holds.\n")
+        format!(
+            "\nDone: {}, phase {phase} holds.\n",
+            session::writes(writes)
+        )
     };
     let writes_to_finish = finished.map_or(0, |(_, writes)| writes);
     output.result(
@@ -133,25 +147,30 @@ fn finish(
     kernel: &mut dyn Kernel,
     store: &mut Store,
     policy: &Arc<Policy>,
+    wanted: Option<&PhaseName>,
     interrupted: &AtomicBool,
     output: &mut Output<'_>,
 ) -> Result<Option<(String, usize)>, Failure> {
     let Some(record) = store.unfinished()? else {
         return Ok(None);
     };
-    output.say(&format!("{}: finishing it", session::cut_off(&record)));
+    output.say(&format!(
+        "{}: finishing it first",
+        session::cut_off(&record)
+    ));
     let mut watcher = watcher(interrupted, output);
     let mut executor = Executor {
         kernel,
         store,
         clock: &SystemClock,
     };
-    let finished = executor.recover(policy, &mut watcher)?;
+    let finished = executor.recover(policy, wanted, &mut watcher)?;
     drop(watcher);
     Ok(finished.map(|(record, writes)| {
         output.say(&format!(
-            "finished `{}`: {writes} writes",
-            record.change.what
+            "finished `{}`: {}",
+            record.change.what,
+            session::writes(writes)
         ));
         (record.change.what, writes)
     }))

@@ -28,12 +28,20 @@ pub enum Screen {
     Lines,
 }
 
+/// Whether the last line on the terminal waits to be written again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Line {
+    Ended,
+    Live,
+}
+
 /// Where a verb's words go.
 pub struct Output<'a> {
     out: &'a mut dyn Write,
     err: &'a mut dyn Write,
     format: Format,
     screen: Screen,
+    line: Line,
 }
 
 /// What every JSON result begins with.
@@ -72,6 +80,7 @@ impl<'a> Output<'a> {
             err,
             format: Format::Text,
             screen,
+            line: Line::Ended,
         }
     }
 
@@ -105,7 +114,16 @@ impl<'a> Output<'a> {
         }
     }
 
+    /// Ends a line of progress that waits to be written again.
+    fn end_line(&mut self) {
+        if self.line == Line::Live {
+            let _ = writeln!(self.err);
+            self.line = Line::Ended;
+        }
+    }
+
     fn print(&mut self, text: &str) -> Result<(), Failure> {
+        self.end_line();
         match self
             .out
             .write_all(text.as_bytes())
@@ -125,12 +143,17 @@ impl<'a> Output<'a> {
 
     /// Talk: a line to stderr. There is nobody to tell where that fails.
     pub(super) fn say(&mut self, line: &str) {
+        self.end_line();
         let _ = writeln!(self.err, "{line}");
     }
 
     /// Progress: on a terminal one line that is written again, elsewhere a line of its own where
     /// `milestone` says that it is worth one.
     pub(super) fn progress(&mut self, line: &str, milestone: Milestone) {
+        self.line = match (self.screen, milestone) {
+            (Screen::Terminal, Milestone::Step) => Line::Live,
+            (Screen::Terminal | Screen::Lines, _) => Line::Ended,
+        };
         let _ = match (self.screen, milestone) {
             (Screen::Terminal, Milestone::Step) => write!(self.err, "\r\x1b[2K{line}"),
             (Screen::Terminal, Milestone::Line) => writeln!(self.err, "\r\x1b[2K{line}"),
@@ -158,11 +181,20 @@ impl<'a> Output<'a> {
             });
             let _ = self.print(&format!("{error:#}\n"));
         }
+        let told = |words: &str| {
+            failure.to_string().contains(words) || causes.iter().any(|cause| cause.contains(words))
+        };
+        let denied = told("ermission denied") || told("not permitted");
+        let help = if denied && !nix::unistd::Uid::effective().is_root() {
+            "\n  help: run it as root; `wanshift check` works without"
+        } else {
+            ""
+        };
         let because: String = causes
             .iter()
             .map(|cause| format!("\n  because: {cause}"))
             .collect();
-        let text = format!("error: {failure}{because}");
+        let text = format!("error: {failure}{because}{help}");
         self.say(&text);
         1
     }

@@ -10,7 +10,7 @@ use crate::executor::survey::{Prospect, prospect};
 use crate::kernel::Scope;
 use crate::model::names::PhaseName;
 use crate::plan::{Bounds, Goal, PlanReport, diff, report};
-use crate::store::Store;
+use crate::store::{Lock, Store};
 
 #[derive(Debug, Args)]
 pub struct PlanArgs {
@@ -27,6 +27,8 @@ pub struct PlanArgs {
 pub struct PlanResult {
     /// A change that was cut off, which the next `apply` finishes first.
     pub cut_off: Option<String>,
+    /// Who is changing the kernel at this moment, so that what is shown is a step on his way.
+    pub at_work: Option<String>,
     /// The phase that holds; none on a host that was never told one.
     pub phase_now: Option<PhaseName>,
     /// The phase that would hold.
@@ -60,7 +62,9 @@ pub fn plan(
     let policy = session::policy(global, output)?;
     let state = session::state_directory(global, Some(&policy));
     let store = Store::read(&state)?;
-    let cut_off = store.as_ref().map(Store::unfinished).transpose()?.flatten();
+    let unfinished = store.as_ref().map(Store::unfinished).transpose()?.flatten();
+    let at_work = Lock::holder(&state);
+    let cut_off = unfinished.filter(|_| at_work.is_none());
     let mut kernel = kernel()?;
     let ids = store
         .as_ref()
@@ -88,6 +92,12 @@ pub fn plan(
         ));
         result.cut_off = Some(record.change.what.clone());
     }
+    if let Some(holder) = &at_work {
+        output.say(&format!(
+            "note: {holder} is at work: these figures are a step on its way"
+        ));
+    }
+    result.at_work = at_work;
     for note in &result.notes {
         output.say(&format!("note: {note}"));
     }
@@ -111,6 +121,7 @@ pub fn describe(prospect: &Prospect, phase_now: Option<PhaseName>) -> PlanResult
     let plan = diff(&prospect.survey.observed, &goal);
     PlanResult {
         cut_off: None,
+        at_work: None,
         phase_now,
         phase_then: phase.clone(),
         ramp_seconds: prospect.engine.ramp().as_secs_f64(),

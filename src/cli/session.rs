@@ -219,3 +219,11 @@ pub fn phase_after(record: &Record) -> Option<PhaseName> {
         }
     }
 }
+
+/// So many writes, in words.
+pub fn writes(count: usize) -> String {
+    match count {
+        1 => "1 write".to_owned(),
+        _ => format!("{count} writes"),
+    }
+}

@@ -42,7 +42,10 @@ pub fn teardown(
     let mut text = if writes == 0 {
         "Nothing to do: the kernel holds nothing of ours.\n".to_owned()
     } else {
-        format!("Done: {writes} writes; the kernel holds nothing of ours any more.\n")
+        format!(
+            "Done: {}; the kernel holds nothing of ours any more.\n",
+            session::writes(writes)
+        )
     };
     if let Some(phase) = &phase {
         text.push_str(&format!(

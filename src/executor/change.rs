@@ -11,6 +11,7 @@ use crate::kernel::{Kernel, Scope};
 use crate::lower::{Names, trees};
 use crate::model::desired::Desired;
 use crate::model::ids::Ids;
+use crate::model::names::PhaseName;
 use crate::model::state::{KernelState, Observed};
 use crate::plan::{Bounds, Goal, restorable};
 use crate::policy::Policy;
@@ -118,13 +119,15 @@ impl Executor<'_> {
     }
 
     /// Finishes the change that was cut off, where there is one: forward where it was on its way, back
-    /// where it was being taken back. Says what it was, and how much was written.
+    /// where it was being taken back, or where `wanted` is the phase that it came from. Says what it was, and
+    /// how much was written.
     ///
     /// # Errors
     /// Where it can be finished neither way.
     pub fn recover(
         &mut self,
         policy: &Arc<Policy>,
+        wanted: Option<&PhaseName>,
         watcher: Watcher<'_>,
     ) -> Result<Option<(Record, usize)>, ChangeError> {
         let Some(record) = self.store.unfinished()? else {
@@ -132,8 +135,16 @@ impl Executor<'_> {
         };
         let ids = self.store.ids()?;
         let names = Names::new(policy, &ids);
-        if record.state != RecordState::Applying {
-            let writes = self.take_back(&record, &names, "it was being taken back")?;
+        let unwanted = wanted.is_some()
+            && wanted == record.change.phase_from.as_ref()
+            && wanted != record.change.phase_to.as_ref();
+        if record.state != RecordState::Applying || unwanted {
+            let why = if unwanted {
+                "the phase before is wanted again"
+            } else {
+                "it was being taken back"
+            };
+            let writes = self.take_back(&record, &names, why)?;
             return Ok(Some((record, writes)));
         }
         let now = self.clock.now();

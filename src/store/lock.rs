@@ -64,13 +64,9 @@ impl Lock {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let mut held = String::new();
-                // Whoever has it may be writing his name at this moment; a name is a courtesy.
-                let _ = file.read_to_string(&mut held);
-                let holder = held.lines().next().unwrap_or("unnamed").to_owned();
                 return Err(LockError::Held {
                     directory: directory.to_owned(),
-                    holder,
+                    holder: name(&mut file),
                 });
             }
             Err(TryLockError::Error(cause)) => return Err(fail(cause).into()),
@@ -80,6 +76,28 @@ impl Lock {
         fcntl(&file, FcntlArg::F_SETFD(FdFlag::empty())).map_err(|errno| fail(errno.into()))?;
         Ok(Self { _file: file })
     }
+
+    /// Who has the lock of `directory` at this moment; `None` where nobody has, or nobody can tell.
+    #[must_use]
+    pub fn holder(directory: &Path) -> Option<String> {
+        let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC).bits();
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(flags)
+            .open(directory.join(FILE));
+        let mut file = file.ok()?;
+        match file.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => Some(name(&mut file)),
+            Ok(()) | Err(TryLockError::Error(_)) => None,
+        }
+    }
+}
+
+/// Who holds the lock says so in its file. He may be writing it at this moment: a name is a courtesy.
+fn name(file: &mut File) -> String {
+    let mut held = String::new();
+    let _ = file.read_to_string(&mut held);
+    held.lines().next().unwrap_or("unnamed").to_owned()
 }
 
 /// The files that are ours in the state directory, with those that SQLite puts beside its own.

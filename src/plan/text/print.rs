@@ -205,7 +205,7 @@ fn whys(change: &Change) -> Vec<String> {
         whys.push(format!("in place of {root}, for good"));
     }
     if change.action == Action::Remove {
-        whys.push("no longer in the policy".to_owned());
+        whys.push("not in the policy".to_owned());
     }
     whys
 }
