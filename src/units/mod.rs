@@ -10,7 +10,7 @@ mod time;
 
 pub use amount::{Amount, AmountError, Percent, PercentError};
 pub use direction::{Amounts, Direction, PerDirection, Rates};
-pub use rate::{Rate, RateError, bits_text};
+pub use rate::{Rate, RateError, bits_text, short_text};
 pub use time::{Fraction, Moment};
 
 #[cfg(test)]
@@ -59,6 +59,21 @@ mod tests {
             "inf",
         ] {
             assert!(text.parse::<Rate>().is_err(), "{text} was read");
+        }
+    }
+
+    #[test]
+    fn tables_show_four_digits_of_odd_rates() {
+        for (bits, text) in [
+            (40_000_000, "40mbit"),
+            (2_200_000, "2.2mbit"),
+            (187_581_424, "≈187.6mbit"),
+            (999_999_992, "≈1000.0mbit"),
+            (1_234_567_896, "≈1.235gbit"),
+            (12_345_672, "≈12.35mbit"),
+            (8, "8bit"),
+        ] {
+            assert_eq!(short_text(bits), text);
         }
     }
 

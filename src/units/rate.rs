@@ -260,6 +260,39 @@ pub fn bits_text(bits: u64) -> String {
     )
 }
 
+/// So many bit/s as people read them in a table: exactly where that is short, else to four digits and
+/// marked as such, `≈187.6mbit`.
+#[must_use]
+pub fn short_text(bits: u64) -> String {
+    let exact = bits_text(bits);
+    let digits = exact.chars().filter(char::is_ascii_digit).count();
+    let unit = UNITS.iter().take(5).rev().find(|(_, scale)| bits >= *scale);
+    match unit {
+        Some((name, scale)) if digits > 6 => {
+            let whole = bits / scale;
+            let decimals: u64 = match whole {
+                0..10 => 1_000,
+                10..100 => 100,
+                100..1_000 => 10,
+                1_000.. => 1,
+            };
+            let rounded = (u128::from(bits) * u128::from(decimals) + u128::from(scale / 2))
+                / u128::from(*scale);
+            let (whole, part) = (
+                rounded / u128::from(decimals),
+                rounded % u128::from(decimals),
+            );
+            let width = decimals.ilog10() as usize;
+            if width == 0 {
+                format!("≈{whole}{name}")
+            } else {
+                format!("≈{whole}.{part:0width$}{name}")
+            }
+        }
+        _ => exact,
+    }
+}
+
 impl fmt::Debug for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)

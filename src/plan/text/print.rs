@@ -9,6 +9,7 @@ use super::figures::{changed, described};
 use super::{Action, Change, Figures, PlanReport, RulesChange};
 use crate::model::desired::Reason;
 use crate::model::filter::RuleChanges;
+use crate::units::short_text;
 
 /// So many rules that go, and so many that come, are told of one place.
 const MANY: usize = 6;
@@ -125,8 +126,8 @@ fn rows(change: &Change) -> Vec<([String; COLUMNS], Vec<String>)> {
     let first = [
         sign.to_owned(),
         change.place.clone(),
-        pair(|figures| figures.guarantee.map(|rate| rate.to_string())),
-        pair(|figures| figures.ceiling.map(|rate| rate.to_string())),
+        pair(|figures| figures.guarantee.map(|rate| short_text(rate.bits()))),
+        pair(|figures| figures.ceiling.map(|rate| short_text(rate.bits()))),
         other(change),
         whys.next().unwrap_or_default(),
     ];
