@@ -188,6 +188,13 @@ impl Lab {
     fn counted(&self, traffic: impl FnOnce(&Self)) -> BTreeMap<String, u64> {
         let before = self.packets();
         traffic(self);
+        // On a busy machine an answer takes its time; once the first is there, the others are soon.
+        for _ in 0..100 {
+            if self.packets() != before {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
         std::thread::sleep(Duration::from_millis(60));
         let mut after = self.packets();
         for (place, packets) in &mut after {
