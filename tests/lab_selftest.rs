@@ -376,7 +376,13 @@ fn datagrams_above_the_line_are_lost_and_counted() {
         .between(from, to)
         .worst_window(Duration::from_millis(100))
         .bytes;
-    near("the fullest 100 ms", worst as f64, 125_000.0, 5.0);
+    // What the line carries in 100 ms, its burst and a packet; and what a busy machine may hand over 10 ms
+    // late to whoever listens. Unshaped it would be 250,000.
+    let most = 125_000 + 3_000 + 1_242 + 12_500;
+    assert!(
+        (118_750..=most).contains(&worst),
+        "the fullest 100 ms: {worst}, not 118750 to {most}"
+    );
 }
 
 #[test]
