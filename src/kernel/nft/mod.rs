@@ -25,11 +25,11 @@ use crate::model::filter::{FAMILY, NAME, Table};
 pub fn read() -> Result<Option<Table>, KernelError> {
     let failed = |why: String| KernelError::Nft { why };
     let unread = |error: RunError| failed(error.to_string());
-    let output = nft(&["-nn", "-s", "list", "table", FAMILY, NAME], "").map_err(unread)?;
+    let output = ask(&["-nn", "-s", "list", "table", FAMILY, NAME]).map_err(unread)?;
     if !output.status.success() {
         // nft says that there is no such table and that it may not look in the same way, by a message
         // and exit code 1. So the question is asked again such that no table is no failure.
-        let tables = nft(&["list", "tables", FAMILY], "").map_err(unread)?;
+        let tables = ask(&["list", "tables", FAMILY]).map_err(unread)?;
         if tables.status.success() && !has_table(&String::from_utf8_lossy(&tables.stdout)) {
             return Ok(None);
         }
@@ -40,6 +40,22 @@ pub fn read() -> Result<Option<Table>, KernelError> {
         what: "the packet filter",
         why: error.to_string(),
     })
+}
+
+/// How often a question is asked again whose `nft` was killed.
+const AGAIN: usize = 5;
+
+/// Asks `nft`, which changes nothing. A signal that came between its start and its leaving our process
+/// group may have been meant for us (Ctrl-C goes to a whole group): who was killed by one is asked again.
+fn ask(arguments: &[&str]) -> Result<Output, RunError> {
+    let mut output = nft(arguments, "")?;
+    for _ in 0..AGAIN {
+        if output.status.code().is_some() {
+            break;
+        }
+        output = nft(arguments, "")?;
+    }
+    Ok(output)
 }
 
 fn has_table(tables: &str) -> bool {
