@@ -325,8 +325,9 @@ fn a_line_of_ten_megabits_is_measured_as_that() {
         // Some is sent twice, and some is on its way when the flow ends.
         let payload = if client.is_ipv4() { 1448.0 } else { 1428.0 } / 1514.0;
         let share = received.all.total() as f64 / (desktops.bytes() as f64 * payload);
+        eprintln!("{share:.3} of the payload was received");
         assert!(
-            (0.8..=1.001).contains(&share),
+            (0.9..=1.001).contains(&share),
             "{share:.3} of the payload was received"
         );
         assert_eq!(received.connections.len(), 4);
@@ -376,13 +377,7 @@ fn datagrams_above_the_line_are_lost_and_counted() {
         .between(from, to)
         .worst_window(Duration::from_millis(100))
         .bytes;
-    // What the line carries in 100 ms, its burst and a packet; and what a busy machine may hand over 10 ms
-    // late to whoever listens. Unshaped it would be 250,000.
-    let most = 125_000 + 3_000 + 1_242 + 12_500;
-    assert!(
-        (118_750..=most).contains(&worst),
-        "the fullest 100 ms: {worst}, not 118750 to {most}"
-    );
+    near("the fullest 100 ms", worst as f64, 125_000.0, 5.0);
 }
 
 #[test]
