@@ -18,7 +18,8 @@ use wanshift::model::circuit::{LinkLayer, Overhead};
 use wanshift::model::class::Priority;
 use wanshift::model::names::DeviceName;
 use wanshift::model::state::{
-    Device, KernelState, Leaf, LeafKind, Major, Minor, Observed, Role, Root, TcClass, Ticks, Tree,
+    Device, Edge, KernelState, Leaf, LeafKind, Major, Minor, Observed, Role, Root, Selector,
+    TcClass, Ticks, Tree,
 };
 use wanshift::plan::op::Op;
 use wanshift::plan::{Bounds, Goal, PoolBound, breaches, diff};
@@ -88,6 +89,7 @@ fn tree(index: u16, share: u64, weights: &BTreeMap<u16, u64>, limit: u32) -> Tre
     Tree {
         major: Major::new(Major::FIRST + index).unwrap(),
         default: Minor::CONTROL,
+        selector: Selector::Priority,
         classes,
     }
 }
@@ -150,9 +152,14 @@ impl Watched {
                 mtu: 1_500,
                 header: 14,
                 gso_max: 65_536,
+                kind: "veth".to_owned(),
+                lower: None,
+                up: true,
+                priority_map: false,
                 root: Root::Default {
                     kind: "noqueue".to_owned(),
                 },
+                edge: Edge::None,
             };
             (device(name), facts)
         };
@@ -318,7 +325,7 @@ proptest! {
                     Op::ChangeClass { from, to, .. } if from.rate != to.rate => Some(to.rate > from.rate),
                     Op::AddClass { .. } => Some(true),
                     Op::DeleteClass { .. } | Op::DeleteRoot { .. } => Some(false),
-                    Op::AddRoot { .. } | Op::ChangeClass { .. } | Op::SetLeaf { .. } | Op::SetTable { .. } => None,
+                    _ => None,
                 })
                 .collect();
             prop_assert!(grows.len() <= 1, "{stage:?}");
@@ -362,7 +369,7 @@ fn a_device_that_vanishes_is_an_error_that_names_it() {
             .zip(0..)
             .map(|(name, index)| (device(name), tree(index, 1_000, &weights, 1)))
             .collect(),
-        table: None,
+        ..KernelState::default()
     };
     let mut to = from.clone();
     to.trees.insert(device("mpls0"), tree(0, 500, &weights, 1));

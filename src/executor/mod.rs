@@ -220,6 +220,14 @@ fn describe(op: &Op) -> String {
         ),
         Op::DeleteClass { device, id, .. } => on(&format!("delete class {id}"), device),
         Op::SetLeaf { device, id, .. } => on(&format!("set the queue of class {id}"), device),
+        Op::AddIfb { device } => format!("add device {device}"),
+        Op::RaiseIfb { device } => format!("set device {device} up"),
+        Op::DeleteIfb { device } => format!("delete device {device}"),
+        Op::SetSelector { device, .. } => on("set the filter from marks to classes", device),
+        Op::SetFeed { device, to, .. } => match to {
+            Some(_) => on("set the filter that leads to the IFB", device),
+            None => on("delete the filter that leads to the IFB", device),
+        },
         Op::SetTable { .. } => "change the packet filter's rules".to_owned(),
     }
 }

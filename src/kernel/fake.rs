@@ -81,6 +81,7 @@ impl FakeKernel {
                 let tree = Tree {
                     major: *major,
                     default: *default,
+                    selector: crate::model::state::Selector::Priority,
                     classes: BTreeMap::new(),
                 };
                 self.observed.state.trees.insert(device.clone(), tree);
@@ -141,6 +142,11 @@ impl FakeKernel {
                 }
                 Ok(())
             }
+            Op::AddIfb { .. }
+            | Op::RaiseIfb { .. }
+            | Op::DeleteIfb { .. }
+            | Op::SetSelector { .. }
+            | Op::SetFeed { .. } => Err(refused(95, "Operation not supported")),
             Op::SetTable { to, .. } => {
                 self.observed.state.table.clone_from(to);
                 Ok(())

@@ -157,6 +157,8 @@ impl Kernel for Host {
         Ok(Observed {
             state: KernelState {
                 trees: seen.trees,
+                ifb: None,
+                feeds: std::collections::BTreeMap::new(),
                 table: match scope {
                     Scope::All => nft::read()?,
                     Scope::Shaping => None,

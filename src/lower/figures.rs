@@ -80,7 +80,12 @@ mod tests {
             mtu: 1_500,
             header: 14,
             gso_max: 65_536,
+            kind: String::new(),
+            lower: None,
+            up: true,
+            priority_map: false,
             root: Root::Ours,
+            edge: crate::model::state::Edge::None,
         };
         for power in 3..43 {
             let ceil = Rate::floor(1 << power);

@@ -126,6 +126,8 @@ pub fn lower(
     Ok(Lowered {
         state: KernelState {
             trees: trees(policy, desired, facts, ids)?,
+            ifb: None,
+            feeds: BTreeMap::new(),
             table: Some(table),
         },
         names: Names::new(policy, ids),
@@ -226,6 +228,7 @@ fn tree(
         Ok(Tree {
             major,
             default: Minor::CONTROL,
+            selector: crate::model::state::Selector::Priority,
             classes,
         })
     } else {

@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::circuit::{LinkLayer, Overhead};
+use super::circuit::{LinkLayer, MarkMask, Overhead};
 use super::class::Priority;
 use super::filter::Table;
 use super::names::DeviceName;
@@ -118,8 +118,70 @@ impl fmt::Display for ClassId {
 pub struct KernelState {
     /// The trees, by the device whose root they are.
     pub trees: BTreeMap<DeviceName, Tree>,
+    /// The device on which what arrives is shaped; `None` where there is none.
+    #[serde(default)]
+    pub ifb: Option<Ifb>,
+    /// What leads packets there, by the device that they are about to leave by.
+    #[serde(default)]
+    pub feeds: BTreeMap<DeviceName, Feed>,
     /// The packet filter's table; `None` where there is none.
     pub table: Option<Table>,
+}
+
+/// The intermediate device (IFB) whose tree shapes what arrived over the circuits. It is known by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ifb {
+    /// Whether it is up: one that is down drops all that comes.
+    pub up: bool,
+}
+
+impl Ifb {
+    /// Its name.
+    pub const NAME: &'static str = "wanshift-down";
+    /// Its kind, as the kernel calls it.
+    pub const KIND: &'static str = "ifb";
+}
+
+/// A filter where packets leave a device, that leads those with a mark of ours through the IFB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Feed {
+    /// Who made the qdisc that it hangs in. The filter's handle tells, so that the kernel alone knows.
+    pub clsact: Clsact,
+    /// What it takes.
+    pub takes: Takes,
+}
+
+/// Who made a device's `clsact`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Clsact {
+    /// We did: it goes with our filter, unless somebody has put another one in.
+    Ours,
+    /// Somebody else: it stays.
+    Theirs,
+}
+
+/// What a [`Feed`] takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Takes {
+    /// Packets whose mark has any of these bits, to the IFB.
+    Marked(MarkMask),
+    /// Something else, or not to the IFB: somebody changed it, or the IFB was made anew.
+    Drifted,
+}
+
+/// How the packets of a tree find their class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Selector {
+    /// By their priority, as HTB does it by itself.
+    #[default]
+    Priority,
+    /// By their mark: these bits of it, shifted down, are the class's minor.
+    Mark(MarkMask),
+    /// By a filter in the place of ours that is not as we write it.
+    Drifted,
 }
 
 /// An HTB tree that is a device's root qdisc.
@@ -129,6 +191,9 @@ pub struct Tree {
     pub major: Major,
     /// The class that takes what is in none.
     pub default: Minor,
+    /// How packets find their class.
+    #[serde(default)]
+    pub selector: Selector,
     /// The classes.
     pub classes: BTreeMap<Minor, TcClass>,
 }
@@ -345,8 +410,31 @@ pub struct Device {
     pub header: u32,
     /// The largest packet that is handed down in one piece to be cut later.
     pub gso_max: u32,
+    /// The kind, as the kernel calls it: `vlan`, `ifb`, `wireguard`; empty for hardware.
+    pub kind: String,
+    /// The index of the device that it stands on, where that is in this network namespace.
+    pub lower: Option<u32>,
+    /// Whether it is set up.
+    pub up: bool,
+    /// Whether it is a VLAN that maps packets' priorities to its own (`egress-qos-map`).
+    pub priority_map: bool,
     /// What the root qdisc is.
     pub root: Root,
+    /// What stands where packets enter and leave it, beside the root.
+    pub edge: Edge,
+}
+
+/// The qdisc beside the root, where filters see packets enter and leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Edge {
+    /// None.
+    #[default]
+    None,
+    /// `clsact`.
+    Clsact,
+    /// `ingress`, which leaves no place for a `clsact`.
+    Ingress,
 }
 
 /// What the root qdisc of a device is.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::filter::Table;
 use crate::model::names::DeviceName;
-use crate::model::state::{ClassId, ForeignRoot, Leaf, Major, Minor, TcClass};
+use crate::model::state::{ClassId, Feed, ForeignRoot, Leaf, Major, Minor, Selector, TcClass};
 
 /// One write to the kernel.
 ///
@@ -73,6 +73,41 @@ pub enum Op {
         /// What it will have.
         to: Leaf,
     },
+    /// Makes the IFB, and sets it up.
+    AddIfb {
+        /// Its name.
+        device: DeviceName,
+    },
+    /// Sets the IFB up, which is there and down.
+    RaiseIfb {
+        /// Its name.
+        device: DeviceName,
+    },
+    /// Deletes the IFB, and its tree with it.
+    DeleteIfb {
+        /// Its name.
+        device: DeviceName,
+    },
+    /// Says how the packets of a tree find their class.
+    SetSelector {
+        /// The device.
+        device: DeviceName,
+        /// The tree's handle.
+        major: Major,
+        /// How they do.
+        from: Selector,
+        /// How they will.
+        to: Selector,
+    },
+    /// Leads packets that leave a device through the IFB, or no longer does.
+    SetFeed {
+        /// The device.
+        device: DeviceName,
+        /// What leads there; `None` where nothing of ours does.
+        from: Option<Feed>,
+        /// What will.
+        to: Option<Feed>,
+    },
     /// Changes the packet filter's table in one transaction.
     SetTable {
         /// What it is; `None` where there is none.
@@ -92,7 +127,12 @@ impl Op {
             | Self::AddClass { device, .. }
             | Self::ChangeClass { device, .. }
             | Self::DeleteClass { device, .. }
-            | Self::SetLeaf { device, .. } => Some(device),
+            | Self::SetLeaf { device, .. }
+            | Self::AddIfb { device }
+            | Self::RaiseIfb { device }
+            | Self::DeleteIfb { device }
+            | Self::SetSelector { device, .. }
+            | Self::SetFeed { device, .. } => Some(device),
             Self::SetTable { .. } => None,
         }
     }

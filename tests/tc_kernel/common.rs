@@ -130,6 +130,7 @@ pub fn tree(classes: &[(u16, TcClass)]) -> Tree {
     Tree {
         major: major(),
         default: Minor::CONTROL,
+        selector: wanshift::model::state::Selector::Priority,
         classes: classes
             .iter()
             .map(|(number, class)| (minor(*number), class.clone()))

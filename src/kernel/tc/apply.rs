@@ -154,6 +154,11 @@ fn encode(
             };
             put_leaf(messages, index, *id, *to, flags).map_err(refused)?;
         }
+        Op::AddIfb { .. }
+        | Op::RaiseIfb { .. }
+        | Op::DeleteIfb { .. }
+        | Op::SetSelector { .. }
+        | Op::SetFeed { .. } => return Err(refused("not yet")),
         Op::SetTable { .. } => {
             return Err(refused(
                 "an op of the packet filter is none of traffic control",

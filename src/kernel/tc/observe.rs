@@ -105,6 +105,7 @@ fn read(socket: &mut RouteSocket) -> Result<Result<Seen, String>, KernelError> {
                     let tree = Tree {
                         major,
                         default,
+                        selector: crate::model::state::Selector::Priority,
                         classes,
                     };
                     seen.trees.insert(link.name.clone(), tree);
@@ -117,7 +118,12 @@ fn read(socket: &mut RouteSocket) -> Result<Result<Seen, String>, KernelError> {
             mtu: link.mtu,
             header: link.header,
             gso_max: link.gso_max,
+            kind: String::new(),
+            lower: None,
+            up: true,
+            priority_map: false,
             root,
+            edge: crate::model::state::Edge::None,
         };
         seen.devices.insert(link.name, device);
     }

@@ -148,7 +148,12 @@ struct Telling<'a> {
 impl Telling<'_> {
     fn op(&mut self, op: &Op) {
         match op {
-            Op::SetTable { .. } => {}
+            Op::SetTable { .. }
+            | Op::AddIfb { .. }
+            | Op::RaiseIfb { .. }
+            | Op::DeleteIfb { .. }
+            | Op::SetSelector { .. }
+            | Op::SetFeed { .. } => {}
             Op::AddRoot { device, over, .. } => self.root(Action::Add, device, over.as_ref()),
             Op::DeleteRoot { device, .. } => self.root(Action::Remove, device, None),
             Op::AddClass { device, id, class } => self.class(device, *id, None, Some(class)),
