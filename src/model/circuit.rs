@@ -40,6 +40,18 @@ impl MarkMask {
     pub const fn bits(self) -> u32 {
         self.0
     }
+
+    /// How many bits there are.
+    #[must_use]
+    pub const fn width(self) -> u32 {
+        self.0.count_ones()
+    }
+
+    /// How far the lowest of them is from the right.
+    #[must_use]
+    pub const fn shift(self) -> u32 {
+        self.0.trailing_zeros()
+    }
 }
 
 /// A provider's service behind a Linux device.

@@ -10,7 +10,8 @@ use crate::lower::{Names, is_essential};
 use crate::model::filter::Table;
 use crate::model::names::DeviceName;
 use crate::model::state::{
-    ClassId, ForeignRoot, KernelState, Minor, Observed, Role, Root, TcClass, Tree,
+    ClassId, Feed, ForeignRoot, Ifb, KernelState, Minor, Observed, Role, Root, Selector, TcClass,
+    Tree,
 };
 
 /// Where a plan is to lead.
@@ -31,6 +32,8 @@ pub fn diff(observed: &Observed, goal: &Goal<'_>) -> Plan {
     let mut stages = Stages::default();
     let mut standing: BTreeSet<ClassId> = class_ids(now);
     let devices: BTreeSet<&DeviceName> = now.trees.keys().chain(goal.state.trees.keys()).collect();
+    stages.ifb(now.ifb, goal.state.ifb);
+    stages.feeds(&now.feeds, &goal.state.feeds);
 
     for device in devices {
         match (now.trees.get(device), goal.state.trees.get(device)) {
@@ -53,6 +56,8 @@ pub fn diff(observed: &Observed, goal: &Goal<'_>) -> Plan {
             }
         }
     }
+
+    stages.part_with_ifb(now.ifb, goal.state.ifb);
 
     // What is named by the rules at each point: only what stands, and will still stand.
     let wanted = class_ids(goal.state);
@@ -121,15 +126,69 @@ struct Stages {
     leave: Vec<Op>,
     remove: BTreeMap<usize, Vec<Op>>,
     shrink: BTreeMap<usize, Vec<Op>>,
+    unfeed: Vec<Op>,
     release: Vec<Op>,
     take_over: Vec<Op>,
     first_rules: Vec<Op>,
+    feed: Vec<Op>,
     grow: BTreeMap<usize, Vec<Op>>,
     leaves: Vec<Op>,
     rules: Vec<Op>,
 }
 
 impl Stages {
+    /// Makes the IFB, before there can be a tree on it, or sets it up.
+    fn ifb(&mut self, now: Option<Ifb>, goal: Option<Ifb>) {
+        let device = Ifb::device();
+        match (now, goal) {
+            (None, Some(_)) => self.take_over.push(Op::AddIfb { device }),
+            (Some(Ifb { up: false }), Some(Ifb { up: true })) => {
+                self.take_over.push(Op::RaiseIfb { device });
+            }
+            (Some(_), Some(_)) | (_, None) => {}
+        }
+    }
+
+    /// Deletes the IFB, once its tree is off.
+    fn part_with_ifb(&mut self, now: Option<Ifb>, goal: Option<Ifb>) {
+        if now.is_some() && goal.is_none() {
+            self.release.push(Op::DeleteIfb {
+                device: Ifb::device(),
+            });
+        }
+    }
+
+    fn feeds(&mut self, now: &BTreeMap<DeviceName, Feed>, goal: &BTreeMap<DeviceName, Feed>) {
+        let devices: BTreeSet<&DeviceName> = now.keys().chain(goal.keys()).collect();
+        for device in devices {
+            let (from, to) = (now.get(device).copied(), goal.get(device).copied());
+            if from == to {
+                continue;
+            }
+            let ops = if to.is_some() {
+                &mut self.feed
+            } else {
+                &mut self.unfeed
+            };
+            ops.push(Op::SetFeed {
+                device: device.clone(),
+                from,
+                to,
+            });
+        }
+    }
+
+    fn selector(ops: &mut Vec<Op>, device: &DeviceName, tree: &Tree, from: Selector) {
+        if from != tree.selector {
+            ops.push(Op::SetSelector {
+                device: device.clone(),
+                major: tree.major,
+                from,
+                to: tree.selector,
+            });
+        }
+    }
+
     fn release(&mut self, device: &DeviceName, tree: &Tree) {
         self.release.push(Op::DeleteRoot {
             device: device.clone(),
@@ -151,6 +210,7 @@ impl Stages {
             default: tree.default,
             over,
         });
+        Self::selector(&mut self.take_over, device, tree, Selector::Priority);
         let mut order: Vec<(usize, bool, Minor)> = tree
             .classes
             .keys()
@@ -162,7 +222,7 @@ impl Stages {
                 continue;
             };
             let essential = ancestry(tree, tree.default).contains(&minor)
-                || names.place(device, minor).is_some_and(is_essential);
+                || names.spot(device, minor).is_some_and(is_essential);
             let ops = if essential {
                 &mut self.take_over
             } else {
@@ -173,6 +233,7 @@ impl Stages {
     }
 
     fn change_tree(&mut self, device: &DeviceName, old: &Tree, new: &Tree) {
+        Self::selector(&mut self.take_over, device, new, old.selector);
         for (minor, class) in &old.classes {
             if new
                 .classes
@@ -256,6 +317,10 @@ impl Stages {
             ops,
         }));
         stages.push(Stage {
+            step: Step::Unfeed,
+            ops: self.unfeed,
+        });
+        stages.push(Stage {
             step: Step::Release,
             ops: self.release,
         });
@@ -266,6 +331,10 @@ impl Stages {
         stages.push(Stage {
             step: Step::FirstRules,
             ops: self.first_rules,
+        });
+        stages.push(Stage {
+            step: Step::Feed,
+            ops: self.feed,
         });
         stages.extend(self.grow.into_iter().map(|(depth, ops)| Stage {
             step: Step::Grow { depth },
