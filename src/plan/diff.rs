@@ -7,7 +7,7 @@ use super::bounds::Bounds;
 use super::op::Op;
 use super::{Plan, Stage, Step};
 use crate::lower::{Names, is_essential};
-use crate::model::filter::Table;
+use crate::model::filter::{Slot, Table};
 use crate::model::names::DeviceName;
 use crate::model::state::{
     ClassId, ForeignRoot, KernelState, Minor, Observed, Role, Root, TcClass, Tree,
@@ -102,7 +102,12 @@ const fn id(tree: &Tree, minor: Minor) -> ClassId {
 }
 
 fn restricted(table: Option<&Table>, standing: &BTreeSet<ClassId>) -> Option<Table> {
-    table.map(|table| table.without(|id| !standing.contains(&id)))
+    table.map(|table| {
+        table.without(|slot| match slot {
+            Slot::Class(id) => !standing.contains(&id),
+            Slot::Mark(_) => true,
+        })
+    })
 }
 
 fn set_table<'a>(ops: &mut Vec<Op>, now: &mut Cow<'a, Option<Table>>, to: Cow<'a, Option<Table>>) {
