@@ -60,11 +60,7 @@ fn learn(ids: &mut Ids, policy: &Policy, state: &KernelState) {
             .find(|(_, class)| class.parent.is_none())?;
         Some((NodeKey::new(circuit.name.clone(), Place::Circuit), *minor))
     });
-    let chains = state
-        .table
-        .iter()
-        .flat_map(Table::class_ids)
-        .map(|(key, id)| (key, id.minor));
+    let chains = state.table.iter().flat_map(Table::minors);
     ids.learn(
         tops.chain(chains),
         state

@@ -7,12 +7,13 @@ use super::bounds::Bounds;
 use super::op::Op;
 use super::{Plan, Stage, Step};
 use crate::lower::{Names, is_essential};
-use crate::model::filter::Table;
+use crate::model::filter::{Slot, Table};
 use crate::model::names::DeviceName;
 use crate::model::state::{
     ClassId, Feed, ForeignRoot, Ifb, KernelState, Minor, Observed, Role, Root, Selector, TcClass,
     Tree,
 };
+use crate::units::Direction;
 
 /// Where a plan is to lead.
 #[derive(Debug, Clone, Copy)]
@@ -30,7 +31,7 @@ pub struct Goal<'a> {
 pub fn diff(observed: &Observed, goal: &Goal<'_>) -> Plan {
     let now = &observed.state;
     let mut stages = Stages::default();
-    let mut standing: BTreeSet<ClassId> = class_ids(now);
+    let mut standing = slots(now);
     let devices: BTreeSet<&DeviceName> = now.trees.keys().chain(goal.state.trees.keys()).collect();
     stages.ifb(now.ifb, goal.state.ifb);
     stages.feeds(&now.feeds, &goal.state.feeds);
@@ -60,15 +61,15 @@ pub fn diff(observed: &Observed, goal: &Goal<'_>) -> Plan {
     stages.part_with_ifb(now.ifb, goal.state.ifb);
 
     // What is named by the rules at each point: only what stands, and will still stand.
-    let wanted = class_ids(goal.state);
+    let wanted = slots(goal.state);
     let removed = stages.removed();
     let mut table = Cow::Borrowed(&now.table);
-    standing.retain(|id| wanted.contains(id) && !removed.contains(id));
+    standing.retain(|slot| wanted.contains(slot) && !removed.contains(slot));
     if !removed.is_empty() {
         let kept = restricted(goal.state.table.as_ref(), &standing);
         set_table(&mut stages.leave, &mut table, Cow::Owned(kept));
     }
-    let taken: BTreeSet<ClassId> = stages.taken().collect();
+    let taken: BTreeSet<Slot> = stages.taken().collect();
     if !taken.is_empty() {
         standing.extend(taken);
         let first = restricted(goal.state.table.as_ref(), &standing);
@@ -91,12 +92,23 @@ pub fn diff(observed: &Observed, goal: &Goal<'_>) -> Plan {
     }
 }
 
-fn class_ids(state: &KernelState) -> BTreeSet<ClassId> {
-    state
-        .trees
-        .values()
-        .flat_map(|tree| tree.classes.keys().map(|minor| id(tree, *minor)))
+/// Where rules may put packets.
+fn slots(state: &KernelState) -> BTreeSet<Slot> {
+    let trees = state.trees.iter();
+    trees
+        .flat_map(|(device, tree)| {
+            let minors = tree.classes.keys();
+            minors.map(move |minor| slot(device, id(tree, *minor)))
+        })
         .collect()
+}
+
+/// How rules say that a packet belongs to a class in the tree of `device`.
+fn slot(device: &DeviceName, id: ClassId) -> Slot {
+    match Ifb::direction(device) {
+        Direction::Up => Slot::Class(id),
+        Direction::Down => Slot::Mark(id.minor),
+    }
 }
 
 const fn id(tree: &Tree, minor: Minor) -> ClassId {
@@ -106,8 +118,8 @@ const fn id(tree: &Tree, minor: Minor) -> ClassId {
     }
 }
 
-fn restricted(table: Option<&Table>, standing: &BTreeSet<ClassId>) -> Option<Table> {
-    table.map(|table| table.without(|id| !standing.contains(&id)))
+fn restricted(table: Option<&Table>, standing: &BTreeSet<Slot>) -> Option<Table> {
+    table.map(|table| table.without(|slot| !standing.contains(&slot)))
 }
 
 fn set_table<'a>(ops: &mut Vec<Op>, now: &mut Cow<'a, Option<Table>>, to: Cow<'a, Option<Table>>) {
@@ -280,10 +292,10 @@ impl Stages {
     }
 
     /// The classes with which devices are taken over.
-    fn taken(&self) -> impl Iterator<Item = ClassId> {
+    fn taken(&self) -> impl Iterator<Item = Slot> {
         self.take_over.iter().filter_map(|op| {
-            if let Op::AddClass { id, .. } = op {
-                Some(*id)
+            if let Op::AddClass { device, id, .. } = op {
+                Some(slot(device, *id))
             } else {
                 None
             }
@@ -291,11 +303,11 @@ impl Stages {
     }
 
     /// The classes that go.
-    fn removed(&self) -> BTreeSet<ClassId> {
+    fn removed(&self) -> BTreeSet<Slot> {
         let ops = self.remove.values().flatten();
         ops.filter_map(|op| {
-            if let Op::DeleteClass { id, .. } = op {
-                Some(*id)
+            if let Op::DeleteClass { device, id, .. } = op {
+                Some(slot(device, *id))
             } else {
                 None
             }

@@ -132,10 +132,7 @@ impl Place<'_> {
             && found.as_slice() != [Clsact::Theirs];
         // The kernel cannot be told to delete only what is empty: a filter that comes between the look and the
         // deletion goes with it.
-        if ours
-            && !filter::has_others(&leaving)
-            && self.filters(filter::INGRESS)?.is_empty()
-        {
+        if ours && !filter::has_others(&leaving) && self.filters(filter::INGRESS)?.is_empty() {
             let mut messages = Messages::new();
             messages.begin(RTM_DELQDISC, 0, Ack::Own);
             messages.tc_header(self.index, HANDLE, EDGE);
@@ -168,7 +165,9 @@ impl Place<'_> {
     /// Which packets are taken, and the index of where they go.
     fn target(&mut self, to: Feed) -> Result<(MarkMask, u32), OpError> {
         let Takes::Marked(mask) = to.takes else {
-            return Err(refused("what somebody else made of a feed cannot be written"));
+            return Err(refused(
+                "what somebody else made of a feed cannot be written",
+            ));
         };
         let found = ifb::find(self.socket).map_err(|error| unasked(&error))?;
         match (found, Ifb::NAME.parse()) {

@@ -15,8 +15,8 @@ use std::io;
 
 use super::bpf;
 use super::message::{
-    Ack, EDGE, Messages, RTM_DELTFILTER, RTM_GETQDISC, RTM_GETTFILTER, RTM_NEWTFILTER,
-    TCA_CHAIN, TCA_KIND, TCA_OPTIONS, TcObject, attribute, text, u32_at,
+    Ack, EDGE, Messages, RTM_DELTFILTER, RTM_GETQDISC, RTM_GETTFILTER, RTM_NEWTFILTER, TCA_CHAIN,
+    TCA_KIND, TCA_OPTIONS, TcObject, attribute, text, u32_at,
 };
 use super::socket::RouteSocket;
 use crate::model::circuit::MarkMask;
@@ -193,13 +193,7 @@ pub(super) fn has_others(filters: &[Filter]) -> bool {
 }
 
 /// Writes the message that adds or, without flags, changes in place a tree's selector.
-pub fn put_selector(
-    messages: &mut Messages,
-    index: u32,
-    major: Major,
-    mask: MarkMask,
-    flags: u16,
-) {
+pub fn put_selector(messages: &mut Messages, index: u32, major: Major, mask: MarkMask, flags: u16) {
     messages.begin(RTM_NEWTFILTER, flags, Ack::Own);
     put_selector_header(messages, index, major);
     bpf::encode_selector(messages, major, mask);
@@ -242,4 +236,3 @@ pub fn put_feed_deletion(messages: &mut Messages, index: u32, clsact: Clsact) {
 const fn info(priority: u16) -> u32 {
     (priority as u32) << 16 | ALL.to_be() as u32
 }
-

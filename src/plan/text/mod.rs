@@ -339,7 +339,15 @@ impl Telling<'_> {
             }
         }
         let devices = from.devices().into_iter().chain(to.devices());
-        let devices: BTreeMap<_, _> = devices.collect();
+        let devices: BTreeMap<_, _> = devices
+            .filter_map(|(circuit, devices)| {
+                // Of a circuit's several names, the one with classes that have a name.
+                let shaped =
+                    |device: &&DeviceName| self.names.spot(device, Minor::CONTROL).is_some();
+                let device = devices.iter().copied().find(shaped);
+                Some((circuit, device.or_else(|| devices.first().copied())?))
+            })
+            .collect();
         for (key, rules) in changes {
             let circuit = key.as_ref().map(|key| &key.circuit);
             let device = circuit.and_then(|circuit| devices.get(circuit)).cloned();
