@@ -7,7 +7,7 @@ use wanshift::model::circuit::MarkMask;
 use wanshift::model::class::{Dscp, Match, PortRange, Transport};
 use wanshift::model::filter::Table;
 use wanshift::model::ids::{Ids, Wanted};
-use wanshift::model::names::CircuitName;
+use wanshift::model::names::{CircuitName, DeviceName};
 use wanshift::model::node::{NodeKey, Place};
 
 pub fn matching(from: &[&str], to: &[&str], service: &[&str], dscp: &[u8]) -> Match {
