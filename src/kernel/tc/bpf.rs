@@ -3,7 +3,9 @@
 //! Two programs, from the model to instructions and back: what is read counts as ours only where every
 //! instruction is as we write it.
 
-use super::message::{Messages, TCA_KIND, TCA_OPTIONS, attribute, attributes, text, u16_at, u32_at};
+use super::message::{
+    Messages, TCA_KIND, TCA_OPTIONS, attribute, attributes, text, u16_at, u32_at,
+};
 use crate::model::circuit::MarkMask;
 use crate::model::state::{Major, Selector, Takes};
 

@@ -89,6 +89,10 @@ impl Place<'_> {
             )),
             (Clsact::Theirs, edge) => {
                 expect_clsact(edge)?;
+                if !filter::feeds(&self.filters(filter::EGRESS)?).is_empty() {
+                    let why = "there is a feed already".to_owned();
+                    return Err(refusal(Errno::EEXIST as i32, Some(why)));
+                }
                 self.send(|messages| {
                     filter::put_feed(messages, index, to.clsact, mask, ifb, flags);
                 })
@@ -132,10 +136,7 @@ impl Place<'_> {
             && found.as_slice() != [Clsact::Theirs];
         // The kernel cannot be told to delete only what is empty: a filter that comes between the look and the
         // deletion goes with it.
-        if ours
-            && !filter::has_others(&leaving)
-            && self.filters(filter::INGRESS)?.is_empty()
-        {
+        if ours && !filter::has_others(&leaving) && self.filters(filter::INGRESS)?.is_empty() {
             let mut messages = Messages::new();
             messages.begin(RTM_DELQDISC, 0, Ack::Own);
             messages.tc_header(self.index, HANDLE, EDGE);
@@ -168,7 +169,9 @@ impl Place<'_> {
     /// Which packets are taken, and the index of where they go.
     fn target(&mut self, to: Feed) -> Result<(MarkMask, u32), OpError> {
         let Takes::Marked(mask) = to.takes else {
-            return Err(refused("what somebody else made of a feed cannot be written"));
+            return Err(refused(
+                "what somebody else made of a feed cannot be written",
+            ));
         };
         let found = ifb::find(self.socket).map_err(|error| unasked(&error))?;
         match (found, Ifb::NAME.parse()) {

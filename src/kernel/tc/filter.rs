@@ -13,10 +13,12 @@
 
 use std::io;
 
+use netlink_packet_core::NLM_F_ECHO;
+
 use super::bpf;
 use super::message::{
-    Ack, EDGE, Messages, RTM_DELTFILTER, RTM_GETQDISC, RTM_GETTFILTER, RTM_NEWTFILTER,
-    TCA_CHAIN, TCA_KIND, TCA_OPTIONS, TcObject, attribute, text, u32_at,
+    Ack, EDGE, Messages, RTM_DELTFILTER, RTM_GETQDISC, RTM_GETTFILTER, RTM_NEWTFILTER, TCA_CHAIN,
+    TCA_KIND, TCA_OPTIONS, TcObject, attribute, text, u32_at,
 };
 use super::socket::RouteSocket;
 use crate::model::circuit::MarkMask;
@@ -104,7 +106,8 @@ pub fn at(socket: &mut RouteSocket, index: u32, parent: u32) -> io::Result<Vec<F
 /// Where the kernel cannot be asked.
 pub fn edge(socket: &mut RouteSocket, index: u32) -> io::Result<Edge> {
     let mut messages = Messages::new();
-    messages.begin(RTM_GETQDISC, 0, Ack::Own);
+    // The kernel answers everybody who listens (`qdisc_get_notify`), and whoever asks only where told so.
+    messages.begin(RTM_GETQDISC, NLM_F_ECHO, Ack::Own);
     messages.tc_header(index, 0, EDGE);
     let mut edge = Edge::None;
     let answer = socket.get(&mut messages, |_, payload| {
@@ -193,13 +196,7 @@ pub(super) fn has_others(filters: &[Filter]) -> bool {
 }
 
 /// Writes the message that adds or, without flags, changes in place a tree's selector.
-pub fn put_selector(
-    messages: &mut Messages,
-    index: u32,
-    major: Major,
-    mask: MarkMask,
-    flags: u16,
-) {
+pub fn put_selector(messages: &mut Messages, index: u32, major: Major, mask: MarkMask, flags: u16) {
     messages.begin(RTM_NEWTFILTER, flags, Ack::Own);
     put_selector_header(messages, index, major);
     bpf::encode_selector(messages, major, mask);
@@ -242,4 +239,3 @@ pub fn put_feed_deletion(messages: &mut Messages, index: u32, clsact: Clsact) {
 const fn info(priority: u16) -> u32 {
     (priority as u32) << 16 | ALL.to_be() as u32
 }
-

@@ -21,7 +21,8 @@ use super::filter;
 use super::htb;
 use super::leaves;
 use super::message::{
-    EDGE, Messages, ROOT, RTM_GETQDISC, RTM_GETTCLASS, TCA_KIND, TCA_OPTIONS, TcObject, attributes, text,
+    EDGE, Messages, ROOT, RTM_GETQDISC, RTM_GETTCLASS, TCA_KIND, TCA_OPTIONS, TcObject, attributes,
+    text,
 };
 use super::socket::RouteSocket;
 use crate::kernel::KernelError;
@@ -29,8 +30,8 @@ use crate::kernel::ifb::is_ifb;
 use crate::kernel::link::{self, Link};
 use crate::model::names::DeviceName;
 use crate::model::state::{
-    Device, Edge, Feed, ForeignRoot, Ifb, Leaf, Major, Minor, Role, Root, Selector, Stranger, TcClass,
-    Tree,
+    Device, Edge, Feed, ForeignRoot, Ifb, Leaf, Major, Minor, Role, Root, Selector, Stranger,
+    TcClass, Tree,
 };
 
 /// How often is read until two in a row agree.
@@ -160,7 +161,9 @@ fn read(socket: &mut RouteSocket) -> Result<Result<Seen, String>, KernelError> {
         if edge == Edge::Clsact {
             let filters = filter::at(socket, link.index, filter::EGRESS);
             match filter::feed(&filters.map_err(failed("the filters"))?, ifb) {
-                Ok(feed) => seen.feeds.extend(feed.map(|feed| (link.name.clone(), feed))),
+                Ok(feed) => seen
+                    .feeds
+                    .extend(feed.map(|feed| (link.name.clone(), feed))),
                 Err(torn) => return Ok(Err(torn)),
             }
         }
