@@ -50,6 +50,19 @@ fn mark(mask: u32) -> Selector {
 const UPPER: u32 = 0xffff_0000;
 const LOWER: u32 = 0x0000_ffff;
 
+/// A veth that stands still: with its carrier, and without the addresses that come by and by.
+fn still() -> DeviceName {
+    let device = veth();
+    sh("sysctl -qw net.ipv6.conf.wan0.disable_ipv6=1 net.ipv6.conf.far0.disable_ipv6=1");
+    for _ in 0..250 {
+        if !sh("ip link").contains("NO-CARRIER") && !sh("ip link").contains("LOWERLAYERDOWN") {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    device
+}
+
 /// All that is to be as it was.
 fn trace() -> String {
     sh(
@@ -73,7 +86,7 @@ fn errno(result: &Result<(), OpError>) -> i32 {
 #[test]
 fn an_ifb_is_made_and_raised_and_leaves_no_trace() {
     in_namespace(|| {
-        veth();
+        still();
         let before = trace();
         let mut host = Host::open().unwrap();
         assert_eq!(seen(&mut host).state.ifb, None);
@@ -257,7 +270,7 @@ fn feed_of(host: &mut Host, device: &DeviceName) -> Option<Feed> {
 #[test]
 fn a_feed_of_ours_comes_and_goes_with_its_clsact() {
     in_namespace(|| {
-        let device = veth();
+        let device = still();
         let before = trace();
         let mut host = Host::open().unwrap();
         let (upper, lower) = (feed(Clsact::Ours, UPPER), feed(Clsact::Ours, LOWER));
@@ -307,7 +320,7 @@ fn a_feed_of_ours_comes_and_goes_with_its_clsact() {
 #[test]
 fn somebody_elses_clsact_and_filters_stay_to_the_byte() {
     in_namespace(|| {
-        let device = veth();
+        let device = still();
         sh("tc qdisc add dev wan0 clsact");
         for (side, priority) in [("egress", 5), ("ingress", 5), ("egress", 49_152)] {
             sh(&format!(
@@ -358,7 +371,7 @@ fn a_clsact_of_ours_stays_for_what_others_put_in() {
 #[test]
 fn an_ingress_is_no_place_for_a_feed() {
     in_namespace(|| {
-        let device = veth();
+        let device = still();
         sh("tc qdisc add dev wan0 ingress");
         let before = trace();
         let mut host = Host::open().unwrap();
@@ -382,7 +395,7 @@ fn an_ingress_is_no_place_for_a_feed() {
 #[test]
 fn a_feed_that_somebody_changed_is_seen_and_mended() {
     in_namespace(|| {
-        let device = veth();
+        let device = still();
         let before = trace();
         let mut host = Host::open().unwrap();
         let ours = feed(Clsact::Ours, LOWER);

@@ -50,7 +50,9 @@ pub struct Filter {
 }
 
 impl Filter {
-    fn read(payload: &[u8]) -> Option<Self> {
+    /// Reads `struct tcmsg` and what follows it.
+    #[must_use]
+    pub fn read(payload: &[u8]) -> Option<Self> {
         let object = TcObject::read(payload)?;
         let [high, low, ..] = object.info.to_be_bytes();
         let [_, _, upper, lower] = object.info.to_be_bytes();
