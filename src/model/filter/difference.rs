@@ -455,15 +455,15 @@ mod tests {
         assert_eq!(
             change.removed,
             [
-                "down: mark 0x00150000/0xffff0000",
-                "down: direction reply, connection with dscp ef"
+                "down: direction reply, connection with dscp ef",
+                "down: mark 0x00150000/0xffff0000"
             ]
         );
         assert_eq!(
             change.added,
             [
-                "down: mark 0x00160000/0xffff0000",
-                "down: direction original, connection with dscp ef"
+                "down: direction original, connection with dscp ef",
+                "down: mark 0x00160000/0xffff0000"
             ]
         );
         let change = changes.remove(&None).unwrap();
