@@ -25,7 +25,9 @@ use wanshift::kernel::fake::FakeKernel;
 use wanshift::kernel::{Kernel, KernelError, OpError, Scope};
 use wanshift::model::ids::Ids;
 use wanshift::model::names::{DeviceName, PhaseName};
-use wanshift::model::state::{Device, KernelState, Leaf, LeafKind, Observed, Role, Root, TcClass};
+use wanshift::model::state::{
+    Device, Edge, KernelState, Leaf, LeafKind, Observed, Role, Root, TcClass,
+};
 use wanshift::plan::op::Op;
 use wanshift::plan::{PoolBound, breaches};
 use wanshift::policy::{Policy, Source, read};
@@ -126,9 +128,14 @@ impl Watched {
             mtu: 1_500,
             header: 14,
             gso_max: 65_536,
+            kind: "veth".to_owned(),
+            lower: None,
+            up: true,
+            priority_map: false,
             root: Root::Default {
                 kind: format!("noqueue of {name}"),
             },
+            edge: Edge::None,
         };
         let devices = DEVICES.map(|name| (device(name), facts(name)));
         Self {

@@ -1,6 +1,7 @@
 //! The kernel: what it holds is read, what should change is written. Nothing is decided here.
 
 pub mod fake;
+pub mod ifb;
 pub mod link;
 pub mod nft;
 pub mod tc;
@@ -157,8 +158,8 @@ impl Kernel for Host {
         Ok(Observed {
             state: KernelState {
                 trees: seen.trees,
-                ifb: None,
-                feeds: std::collections::BTreeMap::new(),
+                ifb: seen.ifb,
+                feeds: seen.feeds,
                 table: match scope {
                     Scope::All => nft::read()?,
                     Scope::Shaping => None,
@@ -170,16 +171,22 @@ impl Kernel for Host {
     }
 
     fn apply(&mut self, ops: &[Op]) -> Vec<Result<(), OpError>> {
-        let filter = |op: &Op| matches!(op, Op::SetTable { .. });
         let mut results = Vec::with_capacity(ops.len());
-        // Runs of traffic control are packed; the packet filter has its place between them.
-        for run in ops.chunk_by(|left, right| !filter(left) && !filter(right)) {
-            match run {
-                [Op::SetTable { from, to }] => {
-                    results.push(nft::apply(from.as_ref(), to.as_ref()));
+        let socket = &mut self.socket;
+        // Runs of ops on trees are packed; the others have their place between them, one by one: devices are
+        // looked up where a run begins, and must be there by then.
+        for run in ops.chunk_by(|left, right| is_packed(left) && is_packed(right)) {
+            results.push(match run {
+                [Op::SetTable { from, to }] => nft::apply(from.as_ref(), to.as_ref()),
+                [Op::AddIfb { device }] => ifb::add(socket, device),
+                [Op::RaiseIfb { device }] => ifb::raise(socket, device),
+                [Op::DeleteIfb { device }] => ifb::delete(socket, device),
+                [Op::SetFeed { device, from, to }] => tc::feed::set(socket, device, *from, *to),
+                _ => {
+                    results.extend(tc::apply::apply(socket, run));
+                    continue;
                 }
-                _ => results.extend(tc::apply::apply(&mut self.socket, run)),
-            }
+            });
         }
         results
     }
@@ -190,5 +197,23 @@ impl Kernel for Host {
             what: "the kinds of leaf",
             cause,
         })
+    }
+}
+
+/// Whether an op is sent together with its neighbours.
+const fn is_packed(op: &Op) -> bool {
+    match op {
+        Op::AddRoot { .. }
+        | Op::DeleteRoot { .. }
+        | Op::AddClass { .. }
+        | Op::ChangeClass { .. }
+        | Op::DeleteClass { .. }
+        | Op::SetLeaf { .. }
+        | Op::SetSelector { .. } => true,
+        Op::AddIfb { .. }
+        | Op::RaiseIfb { .. }
+        | Op::DeleteIfb { .. }
+        | Op::SetFeed { .. }
+        | Op::SetTable { .. } => false,
     }
 }

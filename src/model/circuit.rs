@@ -41,6 +41,12 @@ impl MarkMask {
         self.0
     }
 
+    /// How many bits there are.
+    #[must_use]
+    pub const fn width(self) -> u32 {
+        self.0.count_ones()
+    }
+
     /// The bits that are not ours.
     #[must_use]
     pub const fn others(self) -> u32 {

@@ -148,13 +148,12 @@ impl Policy {
             .find(|pool| pool.circuits.contains(circuit))
     }
 
-    /// The device that the tree is on in which a circuit is shaped as packets leave over it: the access device,
-    /// where its pool names one; `None` where there is no such circuit.
+    /// The device at whose root a circuit is shaped upward: its own, or the access device that its pool names.
     #[must_use]
     pub fn tree_device(&self, circuit: &CircuitName) -> Option<&DeviceName> {
         let own = &self.circuits.get(circuit)?.device;
-        let shared = self.pool_of(circuit).and_then(|pool| pool.device.as_ref());
-        Some(shared.unwrap_or(own))
+        let pool = self.pool_of(circuit);
+        Some(pool.and_then(|pool| pool.device.as_ref()).unwrap_or(own))
     }
 
     /// The circuit behind a device.

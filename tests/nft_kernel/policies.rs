@@ -1,10 +1,12 @@
 //! Policies to classify by.
 
+use std::collections::BTreeSet;
+
 use wanshift::lower::classify::{CircuitRules, ClassRules, Classifier, SiteRules};
 use wanshift::model::circuit::MarkMask;
 use wanshift::model::class::{Dscp, Match, PortRange, Transport};
 use wanshift::model::filter::Table;
-use wanshift::model::ids::Ids;
+use wanshift::model::ids::{Ids, Wanted};
 use wanshift::model::names::{CircuitName, DeviceName};
 use wanshift::model::node::{NodeKey, Place};
 
@@ -211,13 +213,14 @@ pub fn ids(rules: &Classifier) -> Ids {
 }
 
 pub fn renumber(ids: &mut Ids, rules: &Classifier) {
-    let keys = rules.circuits.iter().flat_map(keys);
-    let devices: Vec<DeviceName> = rules
-        .circuits
-        .iter()
-        .map(|circuit| circuit.tree.clone())
-        .collect();
-    ids.assign(keys, devices).unwrap();
+    let circuits = rules.circuits.iter();
+    ids.assign(Wanted {
+        keys: circuits.clone().flat_map(keys).collect(),
+        devices: circuits.map(|circuit| circuit.tree.clone()).collect(),
+        pools: BTreeSet::new(),
+        mask: rules.mask,
+    })
+    .unwrap();
 }
 
 pub fn keys(circuit: &CircuitRules) -> Vec<NodeKey> {

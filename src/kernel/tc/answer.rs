@@ -3,8 +3,11 @@
 use std::io;
 
 use netlink_packet_core::{NLM_F_ACK_TLVS, NLM_F_CAPPED, NLMSG_ERROR};
+use nix::errno::Errno;
 
 use super::message::{HEADER, attribute, text, u16_at, u32_at};
+use crate::kernel::OpError;
+use crate::model::names::DeviceName;
 
 /// `NLMSGERR_ATTR_MSG` of `linux/netlink.h`: the kernel's words.
 const ERROR_TEXT: u16 = 1;
@@ -26,6 +29,49 @@ pub enum Reply {
         /// What was missing.
         why: String,
     },
+}
+
+impl Reply {
+    /// What it says of an op on `device`.
+    pub(in crate::kernel) fn outcome(self, device: &DeviceName) -> Result<(), OpError> {
+        match self {
+            Self::Done => Ok(()),
+            Self::Refused { errno, .. } if errno == Errno::ENODEV as i32 => {
+                Err(OpError::NoDevice {
+                    device: device.clone(),
+                })
+            }
+            Self::Refused { errno, message } => Err(refusal(errno, message)),
+            Self::Unknown { why } => Err(OpError::Unknown { why }),
+        }
+    }
+
+    /// The same, where what the op takes away may be gone already.
+    pub(in crate::kernel) fn gone(self, device: &DeviceName) -> Result<(), OpError> {
+        match self {
+            Self::Refused { errno, .. } if errno == Errno::ENOENT as i32 => Ok(()),
+            other => other.outcome(device),
+        }
+    }
+}
+
+/// An op that is refused before the kernel sees it.
+pub(in crate::kernel) fn refused(why: &str) -> OpError {
+    refusal(Errno::EINVAL as i32, Some(why.to_owned()))
+}
+
+/// An op that a number stands against, and perhaps words.
+pub(in crate::kernel) fn refusal(errno: i32, message: Option<String>) -> OpError {
+    OpError::Refused {
+        errno,
+        why: Errno::from_raw(errno).desc().to_owned(),
+        message,
+    }
+}
+
+/// An op that could not be carried out because the kernel could not be asked what it needs to know.
+pub(in crate::kernel) fn unasked(error: &io::Error) -> OpError {
+    refusal(error.raw_os_error().unwrap_or(Errno::EIO as i32), None)
 }
 
 /// Whether a batch is answered to its end.

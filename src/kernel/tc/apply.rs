@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
-use nix::errno::Errno;
 
-use super::answer::Reply;
+use super::answer::{Reply, refused, unasked};
+use super::filter;
 use super::htb;
 use super::leaves;
 use super::message::{
@@ -13,24 +13,25 @@ use super::message::{
 };
 use super::socket::RouteSocket;
 use crate::kernel::OpError;
-use crate::kernel::link;
+use crate::kernel::ifb;
+use crate::kernel::link::{self, Link};
 use crate::model::names::DeviceName;
-use crate::model::state::{ClassId, ForeignRoot, Leaf, Major, Minor, TcClass};
+use crate::model::state::{ClassId, ForeignRoot, Leaf, Major, Minor, Selector, TcClass};
 use crate::plan::op::Op;
 
-/// Writes ops of traffic control in order, packed, and says of each what became of it.
+/// Writes ops on trees in order, packed, and says of each what became of it.
 ///
 /// Device indexes are looked up anew, since a device may have been made again under its name. An op
-/// that HTB would take in silence and not do is refused here ([`htb::check_class`]), and so is one for
-/// the packet filter, which does not belong here.
+/// that HTB would take in silence and not do is refused here ([`htb::check_class`]), and so is one that
+/// does not belong here: for devices, feeds and the packet filter.
 pub fn apply(socket: &mut RouteSocket, ops: &[Op]) -> Vec<Result<(), OpError>> {
     let mut results = vec![Ok(()); ops.len()];
-    let mut indexes = HashMap::new();
+    let mut found = HashMap::new();
     let mut messages = Messages::new();
     let mut owners = Vec::with_capacity(ops.len());
     for (at, (op, result)) in ops.iter().zip(&mut results).enumerate() {
-        let written = index_for(socket, &mut indexes, op)
-            .and_then(|index| encode(&mut messages, index, op, at, &mut owners));
+        let written = find(socket, &mut found, op)
+            .and_then(|link| encode(&mut messages, link, op, at, &mut owners));
         if let Err(error) = written {
             *result = Err(error);
         }
@@ -63,12 +64,15 @@ pub fn change_classes<'a>(
     socket.send(&mut messages)
 }
 
+/// Why an op is not for [`apply`].
+const NOT_HERE: &str = "an op that is not packed with those of trees";
+
 /// Which of an op's messages one is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
     /// It does what the op says.
     Whole,
-    /// It takes away what stands in the way; nothing there is as good.
+    /// It takes something away; nothing there is as good.
     Clearing,
 }
 
@@ -79,25 +83,18 @@ enum Existing {
     Forbidden,
 }
 
-fn index_for(
+fn find<'a>(
     socket: &mut RouteSocket,
-    known: &mut HashMap<DeviceName, Option<u32>>,
+    known: &'a mut HashMap<DeviceName, Option<Link>>,
     op: &Op,
-) -> Result<u32, OpError> {
-    let device = op
-        .device()
-        .ok_or_else(|| refused("an op of the packet filter is none of traffic control"))?;
-    let index = match known.get(device) {
-        Some(index) => *index,
-        None => {
-            let index = link::index_of(socket, device).map_err(|error| {
-                refusal(error.raw_os_error().unwrap_or(Errno::EIO as i32), None)
-            })?;
-            known.insert(device.clone(), index);
-            index
-        }
-    };
-    index.ok_or_else(|| OpError::NoDevice {
+) -> Result<&'a Link, OpError> {
+    let device = op.device().ok_or_else(|| refused(NOT_HERE))?;
+    if !known.contains_key(device) {
+        let link = link::find(socket, device).map_err(|error| unasked(&error))?;
+        known.insert(device.clone(), link);
+    }
+    let found = known.get(device).and_then(Option::as_ref);
+    found.ok_or_else(|| OpError::NoDevice {
         device: device.clone(),
     })
 }
@@ -105,11 +102,13 @@ fn index_for(
 /// Writes an op's messages, and for each whose it is.
 fn encode(
     messages: &mut Messages,
-    index: u32,
+    link: &Link,
     op: &Op,
     at: usize,
     owners: &mut Vec<(usize, Part)>,
 ) -> Result<(), OpError> {
+    let index = link.index;
+    let mut part = Part::Whole;
     match op {
         Op::AddRoot {
             major,
@@ -154,18 +153,36 @@ fn encode(
             };
             put_leaf(messages, index, *id, *to, flags).map_err(refused)?;
         }
+        Op::SetSelector {
+            major, from, to, ..
+        } => {
+            if !ifb::is_ifb(link) {
+                return Err(refused("only the tree of an IFB goes by the mark"));
+            }
+            match (from, to) {
+                (_, Selector::Drifted) => {
+                    return Err(refused("somebody else's filter cannot be written"));
+                }
+                (_, Selector::Priority) => {
+                    filter::put_selector_deletion(messages, index, *major);
+                    part = Part::Clearing;
+                }
+                (Selector::Priority, Selector::Mark(mask)) => {
+                    let flags = NLM_F_CREATE | NLM_F_EXCL;
+                    filter::put_selector(messages, index, *major, *mask, flags);
+                }
+                (Selector::Mark(_) | Selector::Drifted, Selector::Mark(mask)) => {
+                    filter::put_selector(messages, index, *major, *mask, 0);
+                }
+            }
+        }
         Op::AddIfb { .. }
         | Op::RaiseIfb { .. }
         | Op::DeleteIfb { .. }
-        | Op::SetSelector { .. }
-        | Op::SetFeed { .. } => return Err(refused("not yet")),
-        Op::SetTable { .. } => {
-            return Err(refused(
-                "an op of the packet filter is none of traffic control",
-            ));
-        }
+        | Op::SetFeed { .. }
+        | Op::SetTable { .. } => return Err(refused(NOT_HERE)),
     }
-    owners.push((at, Part::Whole));
+    owners.push((at, part));
     Ok(())
 }
 
@@ -249,30 +266,9 @@ fn class_handle(id: ClassId) -> u32 {
 
 /// What a reply says of its op.
 fn judge(reply: Reply, part: Part, op: &Op) -> Result<(), OpError> {
-    match reply {
-        Reply::Done => Ok(()),
-        Reply::Refused { errno, .. } if part == Part::Clearing && errno == Errno::ENOENT as i32 => {
-            Ok(())
-        }
-        Reply::Refused { errno, message } => Err(match op.device() {
-            Some(device) if errno == Errno::ENODEV as i32 => OpError::NoDevice {
-                device: device.clone(),
-            },
-            _ => refusal(errno, message),
-        }),
-        Reply::Unknown { why } => Err(OpError::Unknown { why }),
-    }
-}
-
-/// An op that is refused before the kernel sees it.
-fn refused(why: &str) -> OpError {
-    refusal(Errno::EINVAL as i32, Some(why.to_owned()))
-}
-
-fn refusal(errno: i32, message: Option<String>) -> OpError {
-    OpError::Refused {
-        errno,
-        why: Errno::from_raw(errno).desc().to_owned(),
-        message,
+    match (op.device(), part) {
+        (Some(device), Part::Whole) => reply.outcome(device),
+        (Some(device), Part::Clearing) => reply.gone(device),
+        (None, _) => Err(refused(NOT_HERE)),
     }
 }

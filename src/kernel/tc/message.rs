@@ -9,8 +9,12 @@ use netlink_packet_route::tc::{TcHandle, TcHeader};
 
 /// `RTM_NEWLINK` of `linux/rtnetlink.h`.
 pub const RTM_NEWLINK: u16 = 16;
+/// `RTM_DELLINK` of `linux/rtnetlink.h`.
+pub const RTM_DELLINK: u16 = 17;
 /// `RTM_GETLINK` of `linux/rtnetlink.h`.
 pub const RTM_GETLINK: u16 = 18;
+/// `RTM_SETLINK` of `linux/rtnetlink.h`.
+pub const RTM_SETLINK: u16 = 19;
 /// `RTM_NEWQDISC` of `linux/rtnetlink.h`.
 pub const RTM_NEWQDISC: u16 = 36;
 /// `RTM_DELQDISC` of `linux/rtnetlink.h`.
@@ -23,6 +27,12 @@ pub const RTM_NEWTCLASS: u16 = 40;
 pub const RTM_DELTCLASS: u16 = 41;
 /// `RTM_GETTCLASS` of `linux/rtnetlink.h`.
 pub const RTM_GETTCLASS: u16 = 42;
+/// `RTM_NEWTFILTER` of `linux/rtnetlink.h`.
+pub const RTM_NEWTFILTER: u16 = 44;
+/// `RTM_DELTFILTER` of `linux/rtnetlink.h`.
+pub const RTM_DELTFILTER: u16 = 45;
+/// `RTM_GETTFILTER` of `linux/rtnetlink.h`.
+pub const RTM_GETTFILTER: u16 = 46;
 
 /// `TCA_KIND` of `linux/rtnetlink.h`.
 pub const TCA_KIND: u16 = 1;
@@ -34,9 +44,14 @@ pub const TCA_RATE: u16 = 5;
 pub const TCA_STATS2: u16 = 7;
 /// `TCA_STAB` of `linux/rtnetlink.h`.
 pub const TCA_STAB: u16 = 8;
+/// `TCA_CHAIN` of `linux/rtnetlink.h`.
+pub const TCA_CHAIN: u16 = 11;
 
 /// `TC_H_ROOT` of `linux/pkt_sched.h`: the parent of what hangs at a device itself.
 pub const ROOT: u32 = 0xffff_ffff;
+/// `TC_H_CLSACT`, which is `TC_H_INGRESS`, of `linux/pkt_sched.h`: the parent of what hangs beside the
+/// root, `clsact` or `ingress`.
+pub const EDGE: u32 = 0xffff_fff1;
 
 /// The length of `struct nlmsghdr`.
 pub const HEADER: usize = 16;
@@ -118,11 +133,17 @@ impl Messages {
 
     /// Writes `struct tcmsg`: device index, the object's handle, its parent.
     pub fn tc_header(&mut self, index: u32, handle: u32, parent: u32) {
+        self.filter_header(index, handle, parent, 0);
+    }
+
+    /// Writes `struct tcmsg` of a filter, whose `info` is its priority and its protocol.
+    pub fn filter_header(&mut self, index: u32, handle: u32, parent: u32, info: u32) {
         let header = TcHeader {
             // An index that does not fit is no device's; the kernel answers that it is not there.
             index: i32::try_from(index).unwrap_or(i32::MAX),
             handle: TcHandle::from(handle),
             parent: TcHandle::from(parent),
+            info,
             ..TcHeader::default()
         };
         let mut raw = [0; TC_HEADER];
@@ -241,7 +262,7 @@ pub fn text(bytes: &[u8]) -> &[u8] {
     bytes.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
-/// The header of a qdisc's or a class's message.
+/// The header of a qdisc's, a class's or a filter's message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TcObject<'a> {
     /// The device's index.
@@ -250,7 +271,7 @@ pub struct TcObject<'a> {
     pub handle: u32,
     /// What it hangs at; [`ROOT`] for the device itself.
     pub parent: u32,
-    /// Of a class, the handle of its leaf.
+    /// Of a class, the handle of its leaf; of a filter, its priority and its protocol.
     pub info: u32,
     /// The attributes.
     pub attributes: &'a [u8],

@@ -8,40 +8,68 @@
 //! Dumps tear: beside concurrent adding and deleting they miss or double objects that stood still,
 //! and the kernel does not say so. So a read is checked against itself (each parent is there, each
 //! inner class has children, each leaf that a class names was seen, each device has the root that it
-//! names), and it counts only once the next one finds the same trees.
+//! names), and it counts only once the next one finds the same.
+//!
+//! Filters are asked for only where some of ours may be: where packets leave a device that has a `clsact`, and at
+//! the root of the IFB's tree.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 
+use super::filter;
 use super::htb;
 use super::leaves;
 use super::message::{
-    Messages, ROOT, RTM_GETQDISC, RTM_GETTCLASS, TCA_KIND, TCA_OPTIONS, TcObject, attributes, text,
+    EDGE, Messages, ROOT, RTM_GETQDISC, RTM_GETTCLASS, TCA_KIND, TCA_OPTIONS, TcObject, attributes,
+    text,
 };
 use super::socket::RouteSocket;
 use crate::kernel::KernelError;
+use crate::kernel::ifb::is_ifb;
 use crate::kernel::link::{self, Link};
 use crate::model::names::DeviceName;
 use crate::model::state::{
-    Device, ForeignRoot, Leaf, Major, Minor, Role, Root, Stranger, TcClass, Tree,
+    Device, Edge, Feed, ForeignRoot, Ifb, Leaf, Major, Minor, Role, Root, Selector, Stranger,
+    TcClass, Tree,
 };
 
 /// How often is read until two in a row agree.
 const TRIES: usize = 16;
 
-/// The trees that are ours, and every device.
+/// The traffic control that is ours, and every device.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Seen {
     /// The trees, by the device whose root they are.
     pub trees: BTreeMap<DeviceName, Tree>,
+    /// The IFB; `None` where there is none.
+    pub ifb: Option<Ifb>,
+    /// The feeds, by the device that packets are about to leave by.
+    pub feeds: BTreeMap<DeviceName, Feed>,
     /// Every device, by name.
     pub devices: BTreeMap<DeviceName, Device>,
     /// Classes in those trees that are not ours, those that hang deepest first.
     pub strangers: Vec<Stranger>,
 }
 
-/// Reads until two reads in a row agree on the trees.
+impl Seen {
+    /// Whether both found the same of what is ours, and the same places for it.
+    fn agrees(&self, other: &Self) -> bool {
+        let edges = |seen: &Self| -> Vec<(u32, Edge)> {
+            let devices = seen.devices.values();
+            devices
+                .filter(|device| device.edge != Edge::None)
+                .map(|device| (device.index, device.edge))
+                .collect()
+        };
+        self.trees == other.trees
+            && self.ifb == other.ifb
+            && self.feeds == other.feeds
+            && edges(self) == edges(other)
+    }
+}
+
+/// Reads until two reads in a row agree on what is ours.
 ///
 /// # Errors
 /// Where a dump fails, or no two reads in a row agree.
@@ -51,7 +79,7 @@ pub fn observe(socket: &mut RouteSocket) -> Result<Seen, KernelError> {
     for _ in 0..TRIES {
         match read(socket)? {
             Ok(seen) => {
-                if before.is_some_and(|before| before.trees == seen.trees) {
+                if before.is_some_and(|before| before.agrees(&seen)) {
                     return Ok(seen);
                 }
                 before = Some(seen);
@@ -77,6 +105,11 @@ fn read(socket: &mut RouteSocket) -> Result<Result<Seen, String>, KernelError> {
         return Ok(Err(torn));
     }
     let mut seen = Seen::default();
+    let ifb = links
+        .iter()
+        .find(|link| link.name.as_str() == Ifb::NAME && is_ifb(link));
+    seen.ifb = ifb.map(|link| Ifb { up: link.up });
+    let ifb = ifb.map(|link| link.index);
     for link in links {
         let (root, tree) = match qdiscs.roots.get(&link.index) {
             // Between the dumps, or torn. Other kinds may come and go: they are not ours.
@@ -102,14 +135,35 @@ fn read(socket: &mut RouteSocket) -> Result<Result<Seen, String>, KernelError> {
             match assemble(&link, classes, &qdiscs.leaves) {
                 Ok((classes, mut strangers)) => {
                     seen.strangers.append(&mut strangers);
+                    let selector = if Some(link.index) == ifb {
+                        let root = u32::from(major.get()) << 16;
+                        let filters = filter::at(socket, link.index, root);
+                        filter::selector(&filters.map_err(failed("the filters"))?, major)
+                    } else {
+                        Ok(Selector::Priority)
+                    };
+                    let selector = match selector {
+                        Ok(selector) => selector,
+                        Err(torn) => return Ok(Err(torn)),
+                    };
                     let tree = Tree {
                         major,
                         default,
-                        selector: crate::model::state::Selector::Priority,
+                        selector,
                         classes,
                     };
                     seen.trees.insert(link.name.clone(), tree);
                 }
+                Err(torn) => return Ok(Err(torn)),
+            }
+        }
+        let edge = qdiscs.edges.get(&link.index).copied().unwrap_or_default();
+        if edge == Edge::Clsact {
+            let filters = filter::at(socket, link.index, filter::EGRESS);
+            match filter::feed(&filters.map_err(failed("the filters"))?, ifb) {
+                Ok(feed) => seen
+                    .feeds
+                    .extend(feed.map(|feed| (link.name.clone(), feed))),
                 Err(torn) => return Ok(Err(torn)),
             }
         }
@@ -118,12 +172,12 @@ fn read(socket: &mut RouteSocket) -> Result<Result<Seen, String>, KernelError> {
             mtu: link.mtu,
             header: link.header,
             gso_max: link.gso_max,
-            kind: String::new(),
-            lower: None,
-            up: true,
-            priority_map: false,
+            kind: link.kind,
+            lower: link.lower,
+            up: link.up,
+            priority_map: link.priority_map,
             root,
-            edge: crate::model::state::Edge::None,
+            edge,
         };
         seen.devices.insert(link.name, device);
     }
@@ -170,6 +224,8 @@ struct Qdiscs {
     roots: HashMap<u32, RootSeen>,
     /// By device index and class id, where that could be ours.
     leaves: HashMap<(u32, u32), LeafSeen>,
+    /// By device index.
+    edges: HashMap<u32, Edge>,
     torn: Option<String>,
 }
 
@@ -190,6 +246,9 @@ fn qdiscs(socket: &mut RouteSocket) -> io::Result<Qdiscs> {
                     .flatten(),
             };
             seen.roots.insert(qdisc.index, root).is_some()
+        } else if qdisc.parent == EDGE {
+            let edge = filter::edge_of(kind).unwrap_or_default();
+            seen.edges.insert(qdisc.index, edge).is_some()
         } else if Major::new(upper(qdisc.parent)).is_some() {
             let leaf = LeafSeen {
                 handle: qdisc.handle,
