@@ -6,16 +6,17 @@
 //! as a constant: nft 1.0.6 cannot look one up and set it. Verdict maps lead there, so that a packet
 //! costs the same few look-ups however many sites there are.
 //!
-//! What came over a circuit and leaves by another device is shaped behind that device, in one tree for all circuits, and finds
-//! its class there by our bits of its mark. So it goes first to the chains for what came over the circuit:
-//! there its site is looked up by source, and nothing is control, for nothing that is forwarded is. It comes back
-//! from there, since that other device may be a circuit's too: then it has a class in either tree. Bits of ours that a
-//! packet brings along (a mark restored from its connection, a program's own) are cleared before.
+//! What came over a circuit and leaves by another device is shaped on the way there, in one tree for all
+//! circuits, and finds its class in it by our bits of its mark. So it goes first to the chains for what
+//! came over the circuit: there its site is looked up by source, and nothing is control, for nothing that
+//! is forwarded is. It comes back from there, since that other device may be a circuit's too: then it has
+//! a class in either tree. Bits of ours that a packet brings along (a mark restored from its connection, a
+//! program's own) are cleared before.
 //!
 //! It happens at postrouting, before source translation (`mangle` comes before `srcnat`), and classes
 //! are about connections as they were opened: so addresses are those that the policy speaks of, and
-//! replies fit as they stand. Sites are by the address of the packet, which at this point is the site's own: a
-//! reply's destination is translated back before, its source only afterwards, but that is ours.
+//! replies fit as they stand. Sites are by the address of the packet, which at this point is the site's own:
+//! destinations are translated before, sources afterwards, those of replies too.
 //!
 //! Every table asks about connections, however few classes it has, so tracking is on from the first load: else a block that comes
 //! later would not know those that are open already.

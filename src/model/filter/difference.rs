@@ -372,4 +372,105 @@ mod tests {
         assert_eq!(change.removed, ["to 10.0.0.0 … 999 more"]);
         assert_eq!(change.added, ["to 10.0.7.208 … 999 more"]);
     }
+    #[test]
+    fn what_changes_for_both_directions_is_told_once() {
+        let table = |up: u128, down: u128| {
+            let mut table = table([rule(up, "wan.class.web")]);
+            let role = ChainRole::Classes {
+                of: "wan".parse().unwrap(),
+                direction: Direction::Down,
+                digest: 0,
+            };
+            let chain = Chain::of([rule(down, "wan.class.web/down")]);
+            table.chains.insert(role.name(), chain);
+            table.name_by_content();
+            table
+        };
+        let told = |before: &Table, after: &Table| {
+            let mut changes = before.changes_to(after);
+            let change = changes.remove(&key("wan.class.web")).unwrap();
+            assert!(changes.is_empty(), "{changes:?}");
+            (change.removed, change.added)
+        };
+        let words = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        assert_eq!(
+            told(&table(80, 80), &table(443, 443)),
+            (words(&["service tcp/80"]), words(&["service tcp/443"]))
+        );
+        assert_eq!(
+            told(&table(80, 80), &table(80, 443)),
+            (
+                words(&["down: service tcp/80"]),
+                words(&["down: service tcp/443"])
+            )
+        );
+        assert_eq!(
+            told(&table(80, 80), &table(443, 25)),
+            (
+                words(&["service tcp/80"]),
+                words(&["service tcp/443", "down: service tcp/25"])
+            )
+        );
+    }
+
+    #[test]
+    fn marks_and_replies_are_told_in_words() {
+        let mask = crate::model::circuit::MarkMask::UPPER_16;
+        let ef = crate::model::class::Dscp::new(46).unwrap();
+        let name = |text: &str| ChainName::new(text);
+        let minor = |minor| crate::model::state::Minor::new(minor).unwrap();
+        let table = |number| Table {
+            chains: BTreeMap::from([
+                (
+                    name("wan.class.web/down"),
+                    Chain::of([Rule::always(Action::Mark {
+                        mask,
+                        minor: minor(number),
+                    })]),
+                ),
+                (
+                    name("wan.classes.0000000000000001/down"),
+                    Chain::of([Rule::new(
+                        [
+                            (Field::Direction, Values::of([u128::from(number) % 2])),
+                            (Field::ConnectionMark(mask), Values::of([0x6e])),
+                        ],
+                        None,
+                        Action::Goto(name("wan.class.web/down")),
+                    )]),
+                ),
+                (
+                    name("remember"),
+                    Chain::of([Rule::always(if number == 0x15 {
+                        Action::Remember { mask, dscp: ef }
+                    } else {
+                        Action::Unmark(mask)
+                    })]),
+                ),
+            ]),
+            ..Table::default()
+        };
+        let mut changes = table(0x15).changes_to(&table(0x16));
+        let change = changes.remove(&key("wan.class.web")).unwrap();
+        assert_eq!(
+            change.removed,
+            [
+                "down: direction reply, connection with dscp ef",
+                "down: mark 0x00150000/0xffff0000"
+            ]
+        );
+        assert_eq!(
+            change.added,
+            [
+                "down: direction original, connection with dscp ef",
+                "down: mark 0x00160000/0xffff0000"
+            ]
+        );
+        let change = changes.remove(&None).unwrap();
+        assert_eq!(
+            change.removed,
+            ["all that is left → dscp ef remembered in 0xffff0000"]
+        );
+        assert_eq!(change.added, ["all that is left → mark 0/0xffff0000"]);
+    }
 }

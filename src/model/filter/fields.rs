@@ -355,3 +355,44 @@ pub fn number(text: &str) -> Option<u128> {
         None => text.parse().ok(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::filter::Values;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// What is said of the bits of a mark is said in one way, whichever the bits.
+        #[test]
+        fn bits_of_marks_are_written_and_read(low in 0_u32..31, count in 2_u32..33, number: u32) {
+            let run = u32::MAX.checked_shr(32 - count).unwrap_or(u32::MAX);
+            let Some(mask) = MarkMask::new(run.checked_shl(low).unwrap_or(0)) else {
+                return Ok(());
+            };
+            let number = number & mask.most();
+            let mark = mask.holding(number).unwrap();
+            prop_assert_eq!(mark & mask.others(), 0);
+            prop_assert_eq!(mask.number(mark | mask.others()), number);
+            let kind = FieldKind::Mark(mask);
+            let one = Range::one(number.into());
+            prop_assert_eq!(kind.read(&kind.write(one)), Some(one));
+            for field in [Field::Mark(mask), Field::ConnectionMark(mask)] {
+                prop_assert_eq!(field.to_string().parse(), Ok(field));
+            }
+            let but = Values::all_but(kind, number.into());
+            prop_assert_eq!(but.missing(kind), Some(number.into()));
+            prop_assert_eq!(Values::of([u128::from(number)]).missing(kind), None);
+        }
+    }
+
+    #[test]
+    fn every_field_is_stored_by_a_name_of_its_own() {
+        for (field, name) in STORED {
+            assert_eq!(field.to_string(), name);
+            assert_eq!(name.parse(), Ok(field));
+        }
+        assert!("mark 0x00ff00ff".parse::<Field>().is_err());
+        assert!("mark".parse::<Field>().is_err());
+    }
+}

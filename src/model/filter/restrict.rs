@@ -49,12 +49,11 @@ impl Table {
     fn down_without_rest(&self, gone: &BTreeSet<ChainName>) -> Vec<ChainName> {
         let circuits: BTreeSet<CircuitName> = gone
             .iter()
-            .filter_map(|name| match ChainRole::of(name)? {
-                ChainRole::Place(key, Direction::Down) if key.place == Place::Rest => {
-                    Some(key.circuit)
-                }
-                _ => None,
+            .filter_map(ChainRole::of)
+            .filter(|role| {
+                matches!(role, ChainRole::Place(key, Direction::Down) if key.place == Place::Rest)
             })
+            .filter_map(|role| role.circuit().cloned())
             .collect();
         let of_those = |name: &&ChainName| {
             ChainRole::of(name).is_some_and(|role| {
