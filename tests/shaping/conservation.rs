@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use crate::frames::{Frames, LOCAL_EXPERIMENT};
-use crate::host::{Host, near};
+use crate::host::Host;
 use crate::lab::address::*;
 use crate::lab::bulk::{self, Bulk};
 use crate::lab::capture::Capture;
 use crate::lab::trace::{Packet, Trace};
 use crate::lab::udp::{self, UdpFlood};
-use crate::lab::{Nanos, measure, now, quiet_machine, ready};
+use crate::lab::{measure, now, quiet_machine, ready};
 
 const HOST: &str = r#"
 name = "lab"
@@ -59,7 +59,7 @@ guarantee = "20%"
 
 [class.gateway]
 circuit = "internet"
-match = [{ to = ["192.0.2.10"], service = ["tcp/443"] }]
+match = [{ to = ["192.0.2.10"], service = ["tcp/443", "udp/443"] }]
 guarantee = "40%"
 [class.desks]
 circuit = "internet"
@@ -127,7 +127,7 @@ const ON_WAN: &[Class] = &[
 fn a_shift_with_every_class_flooded_stays_within_the_pool() {
     if ready() {
         let _quiet = quiet_machine();
-        shift_there_and_back("2s");
+        until_flooded("2s");
     }
 }
 
@@ -135,11 +135,31 @@ fn a_shift_with_every_class_flooded_stays_within_the_pool() {
 fn a_shift_at_once_with_every_class_flooded_stays_within_the_pool() {
     if ready() {
         let _quiet = quiet_machine();
-        shift_there_and_back("0s");
+        until_flooded("0s");
     }
 }
 
-fn shift_there_and_back(ramp: &str) {
+/// How often the experiment may be void.
+const TRIES: usize = 3;
+
+/// What is asked holds in every try. Where a flood itself fell short, the answer is worth nothing: then
+/// the experiment is made again.
+fn until_flooded(ramp: &str) {
+    let mut void = Vec::new();
+    while void.len() < TRIES {
+        match shift_there_and_back(ramp) {
+            Ok(()) => return,
+            Err(short) => {
+                eprintln!("void: {short}");
+                void.push(short);
+            }
+        }
+    }
+    panic!("not every class was flooded and had its guarantee: {void:#?}");
+}
+
+/// There and back again; the error names the classes that did not have what they were promised.
+fn shift_there_and_back(ramp: &str) -> Result<(), String> {
     let host = Host::with(HOST, &POLICY.replace("RAMP", ramp));
     host.wanshift(&["apply"]);
     let wires = [
@@ -173,27 +193,44 @@ fn shift_there_and_back(ramp: &str) {
         eprintln!("  {circuit} alone: {rate} mbit in its fullest 100 ms");
         rate
     });
-    let shares = |phase: usize, (from, to): (Nanos, Nanos)| {
-        let mut full = true;
+    assert!(worst.bytes <= bound, "{worst:?} is above {bound}, {each:?}");
+
+    let mut short = Vec::new();
+    for (phase, (from, to)) in [(0, nominal), (1, telework), (0, again)] {
+        let before = short.len();
         for (trace, classes) in [(&mpls, ON_MPLS), (&wan, ON_WAN)] {
             for (class, is_of, guarantees) in classes {
                 let rate = trace.only(is_of).rate(from, to);
                 let guarantee = guarantees[phase];
                 let off = (rate / guarantee - 1.0) * 100.0;
                 eprintln!("  {class}: {rate:.0}, {off:+.1} % of {guarantee:.0}");
-                full &= off.abs() < 8.0;
+                if off.abs() >= 8.0 {
+                    short.push(format!("{class} {off:+.1} %"));
+                }
             }
         }
-        assert!(full, "not every class was flooded and had its guarantee");
-        near("the pool", all.rate(from, to), POOL as f64, 2.0);
-    };
-    assert!(worst.bytes <= bound, "{worst:?} is above {bound}, {each:?}");
-    shares(0, nominal);
-    shares(1, telework);
-    shares(0, again);
+        // What a class leaves others use: the pool is full all the same, where they have more to send.
+        let pool = all.rate(from, to);
+        let off = (pool / POOL as f64 - 1.0) * 100.0;
+        eprintln!("the pool: {pool:.0}, {off:+.2} %");
+        assert!(off <= 2.0, "above the pool: {pool:.0} ({off:+.2} %)");
+        if off < -2.0 {
+            let full = short.len() == before;
+            assert!(!full, "all had their guarantee, the pool not: {pool:.0}");
+            short.push(format!("the pool {off:+.2} %"));
+        }
+    }
+    if short.is_empty() {
+        Ok(())
+    } else {
+        Err(short.join(", "))
+    }
 }
 
 /// Traffic for every class, more than any phase promises it.
+///
+/// In each there are datagrams, which send on whatever is lost. TCP alone runs dry for some milliseconds
+/// where the machine is busy, and what its class then leaves is control's to borrow.
 struct Floods {
     bulk: Vec<bulk::Running>,
     datagrams: Vec<udp::Running>,
@@ -206,12 +243,13 @@ impl Floods {
         let desk = (lab.datacentre(), SESSION_HOST);
         let gateway = (lab.datacentre(), GATEWAY);
         let web = (lab.internet(), WEB);
+        let worker = (lab.internet(), WORKER);
         let to_provider = (lab.provider(), PROVIDER);
         let tcp = |flow: Bulk| flow.connections(3).start();
-        let udp = |flow: UdpFlood, rate| flow.rate(rate).start();
+        let udp = |flow: UdpFlood, rate| flow.rate(rate).bundled(8).start();
         Self {
             bulk: vec![
-                tcp(Bulk::tcp((lab.internet(), WORKER), gateway, 443).download()),
+                tcp(Bulk::tcp(worker, gateway, 443).download()),
                 tcp(Bulk::tcp(gateway, web, 5000).dscp(EF)),
                 tcp(Bulk::tcp(desk, (lab.provins(), PROVINS), 8101)),
                 tcp(Bulk::tcp(
@@ -223,14 +261,22 @@ impl Floods {
             ],
             datagrams: vec![
                 udp(UdpFlood::new(desk, to_provider, 9100), 24_000_000),
+                udp(UdpFlood::new(desk, to_provider, 873), 72_000_000),
+                udp(
+                    UdpFlood::new(desk, (lab.provins(), PROVINS), 8101),
+                    95_000_000,
+                ),
                 udp(
                     UdpFlood::new(desk, (lab.nemours(), NEMOURS), 8102),
-                    10_000_000,
+                    50_000_000,
                 ),
-                udp(UdpFlood::new(desk, to_provider, 873), 10_000_000),
+                udp(
+                    UdpFlood::new(gateway, worker, 8443).source_port(443),
+                    155_000_000,
+                ),
                 udp(UdpFlood::new(gateway, web, 9200), 26_000_000),
                 udp(UdpFlood::new(desk, web, 9000), 45_000_000),
-                udp(UdpFlood::new(gateway, web, 5001).dscp(EF), 10_000_000),
+                udp(UdpFlood::new(gateway, web, 5001).dscp(EF), 42_000_000),
             ],
             frames: vec![
                 Frames::start(lab.edge(), "mpls0", 4_000_000),
