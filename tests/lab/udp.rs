@@ -38,7 +38,7 @@ impl UdpFlood {
     }
 
     /// The sender is a server with this port: the receiver opens the connection with a datagram of its
-    /// own, and what follows are replies.
+    /// own, and what follows are replies, to the address that this came from: it may be a translated one.
     pub fn source_port(mut self, port: u16) -> Self {
         self.from.1.set_port(port);
         self
@@ -84,16 +84,15 @@ impl UdpFlood {
         let receiver = self.to.0.make(|| udp(self.to.1, 0));
         let target = receiver.local_addr().unwrap();
         let source = self.from.1;
-        let sender = self.from.0.make(|| {
-            let socket = udp(source, dscp);
-            socket.connect(target).expect("a route");
-            if message > payload {
-                set(&socket, libc::SOL_UDP, libc::UDP_SEGMENT, payload as i32);
-            }
-            socket
-        });
-        if source.port() != 0 {
-            receiver.send_to(&[0], source).expect("a route back");
+        let sender = self.from.0.make(|| udp(source, dscp));
+        let target = if source.port() == 0 {
+            target
+        } else {
+            opened(&receiver, &sender, source)
+        };
+        sender.connect(target).expect("a route");
+        if message > payload {
+            set(&sender, libc::SOL_UDP, libc::UDP_SEGMENT, payload as i32);
         }
         let gauge = Gauge::new();
         let of = gauge.clone();
@@ -142,6 +141,17 @@ pub struct Report {
     pub sent: u64,
     /// What arrived.
     pub received: Series,
+}
+
+/// The receiver asks; returns as whom the sender heard it.
+fn opened(receiver: &UdpSocket, sender: &UdpSocket, source: SocketAddr) -> SocketAddr {
+    for _ in 0..100 {
+        receiver.send_to(&[0], source).expect("a route back");
+        if let Ok((_, from)) = sender.recv_from(&mut [0]) {
+            return from;
+        }
+    }
+    panic!("nobody opened the flow from {source}");
 }
 
 fn send(socket: &UdpSocket, rate: u64, message: usize, gauge: &Gauge) -> u64 {
