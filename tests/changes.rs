@@ -175,15 +175,23 @@ impl Watched {
         for breach in breaches(held, &pool()) {
             self.broken.push(format!("after {op:?}: {breach}"));
         }
+        // With its tree gone a class id means nothing, and a mark leads nowhere.
         for (place, slot) in held.table.iter().flat_map(Table::slots) {
-            let stands = held.trees.iter().any(|(device, tree)| match slot {
-                Slot::Class(id) => tree.major == id.major && tree.classes.contains_key(&id.minor),
-                Slot::Mark(minor) => *device == Ifb::device() && tree.classes.contains_key(&minor),
+            let astray = held.trees.iter().any(|(device, tree)| {
+                let meant = match slot {
+                    Slot::Class(id) => tree.major == id.major,
+                    Slot::Mark(_) => *device == Ifb::device(),
+                };
+                meant && !tree.classes.contains_key(&slot.minor())
             });
-            if !stands && self.vanished.is_none() {
+            if astray {
                 self.broken
                     .push(format!("after {op:?}: rules put {place} where nothing is"));
             }
+        }
+        if !held.feeds.is_empty() && !held.trees.contains_key(&Ifb::device()) {
+            self.broken
+                .push(format!("after {op:?}: packets are led to where nothing is"));
         }
     }
 
@@ -224,9 +232,12 @@ impl Kernel for Watched {
                 self.look_at_the_record(op);
                 if let Some((at, device)) = self.vanishes_at.clone()
                     && self.writes >= at
-                    && let Some(facts) = self.kernel.held_mut().devices.remove(&device)
+                    && let Some(mut facts) = self.kernel.held_mut().devices.remove(&device)
                 {
+                    // One that is made again has nothing of what was on the old one.
+                    facts.edge = Edge::None;
                     self.kernel.held_mut().state.trees.remove(&device);
+                    self.kernel.held_mut().state.feeds.remove(&device);
                     self.vanished = Some((device, facts));
                 }
                 let fault = self.faults.get(self.writes).copied().unwrap_or(Fault::None);
