@@ -184,7 +184,8 @@ impl Watched {
                 };
                 meant && !tree.classes.contains_key(&slot.minor())
             });
-            if astray {
+            let made = matches!(op, Op::DeleteClass { .. } | Op::SetTable { .. });
+            if astray && made {
                 self.broken
                     .push(format!("after {op:?}: rules put {place} where nothing is"));
             }

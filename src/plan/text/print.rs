@@ -18,6 +18,8 @@ const MANY: usize = 6;
 const HEADER: [&str; COLUMNS] = ["", "place", "guarantee", "ceiling", "other", "why"];
 const COLUMNS: usize = 6;
 const PLACE: usize = 1;
+/// [`Minor::CONTROL`](crate::model::state::Minor::CONTROL), as `tc` writes it.
+const CONTROL: &str = "2";
 
 impl fmt::Display for PlanReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -112,7 +114,7 @@ fn aligned<'a>(rows: impl Iterator<Item = &'a [String; COLUMNS]> + Clone) -> Vec
 type Rows = Vec<([String; COLUMNS], Vec<String>)>;
 
 /// The rows of each change. What happens to a place in one direction and just so in the other is told once; else
-/// its rows say which direction they are about.
+/// its rows say which direction they are about. Control is told upward alone: nothing that arrives is in it.
 fn both_ways(changes: &[Change]) -> Vec<(&Change, Rows)> {
     let mut told: Vec<(&Change, Rows)> = changes
         .iter()
@@ -136,11 +138,16 @@ fn both_ways(changes: &[Change]) -> Vec<(&Change, Rows)> {
         let key = (change.place.as_str(), minor(change));
         if let (Some(direction), false, Some((first, _))) =
             (change.direction, same.contains(&key), rows.first_mut())
+            && !is_control(change)
         {
             first[PLACE] = format!("{} {direction}", change.place);
         }
     }
     told
+}
+
+fn is_control(change: &Change) -> bool {
+    minor(change) == Some(CONTROL)
 }
 
 /// The lower half of a change's class id: the same in both directions.
