@@ -12,6 +12,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use wanshift::engine::Engine;
+use wanshift::executor::converge;
 use wanshift::kernel::fake::FakeKernel;
 use wanshift::kernel::{Kernel, Scope};
 use wanshift::lower::{Facts, Lowered, Names, lower};
@@ -78,6 +79,7 @@ fn kernel(wan: Root) -> FakeKernel {
         device("mpls0", default()),
         device("wan0", wan),
         device("lan0", default()),
+        device("lan1", default()),
     ];
     FakeKernel::new(
         devices,
@@ -256,7 +258,13 @@ fn golden(case: Case) -> PlanReport {
     let mut names_before = Names::default();
     if let Some((policy, phase)) = &case.before {
         let (_, before) = lowered(&mut kernel, policy, phase, &mut ids);
-        kernel.held_mut().state = before.state;
+        let bounds = Bounds::of(policy, &phase.parse().unwrap());
+        let goal = Goal {
+            state: &before.state,
+            names: &before.names,
+            bounds: &bounds,
+        };
+        converge(&mut kernel, &goal, Scope::All).unwrap();
         (case.tampering)(&mut kernel.held_mut().state);
         names_before = before.names;
     }
