@@ -9,6 +9,8 @@
 )]
 
 mod common;
+#[path = "kernels_agree/down.rs"]
+mod down;
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -38,6 +40,7 @@ fn outcome(result: &Result<(), OpError>) -> i32 {
     match result {
         Ok(()) => 0,
         Err(OpError::Refused { errno, .. }) => *errno,
+        Err(OpError::NoDevice { .. }) => nix::libc::ENODEV,
         Err(other) => panic!("{other}"),
     }
 }

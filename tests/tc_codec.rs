@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+#[path = "tc_codec/filters.rs"]
+mod filters;
+
 use netlink_bindings::tc::{CakeAttrs, FqCodelAttrs, HtbAttrs, TcSfqQoptV1};
 use proptest::prelude::*;
 use wanshift::kernel::tc::message::{Messages, TCA_KIND, TCA_OPTIONS, TcObject, attribute, text};

@@ -1,6 +1,8 @@
 //! A kernel in memory, with the manners of the real one that matter here: what it refuses, and what it
 //! accepts in silence. A test asks both the same questions.
 
+mod down;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::tc::htb::INNER_QUANTUM;
@@ -8,7 +10,8 @@ use super::{Kernel, KernelError, OpError, Scope};
 use crate::model::class::Priority;
 use crate::model::names::DeviceName;
 use crate::model::state::{
-    ClassId, Device, Leaf, LeafKind, Major, Minor, Observed, Role, Root, TcClass, Tree,
+    ClassId, Device, Ifb, Leaf, LeafKind, Major, Minor, Observed, Role, Root, Selector, TcClass,
+    Tree,
 };
 use crate::plan::op::Op;
 
@@ -20,6 +23,10 @@ pub struct FakeKernel {
     writes: usize,
     /// Priority and quantum of inner classes: they show again when the last child is gone.
     hidden: BTreeMap<(DeviceName, Minor), (Priority, u32)>,
+    /// Where somebody else's filters hang in a `clsact`.
+    filtered: BTreeSet<DeviceName>,
+    /// The highest index that a device ever had: none is given twice.
+    last_index: u32,
 }
 
 impl FakeKernel {
@@ -29,15 +36,25 @@ impl FakeKernel {
         devices: impl IntoIterator<Item = (DeviceName, Device)>,
         leaves: BTreeSet<LeafKind>,
     ) -> Self {
-        let devices = devices.into_iter().collect();
+        let devices: BTreeMap<DeviceName, Device> = devices.into_iter().collect();
+        let indexes = devices.values().map(|device| device.index);
+        let last_index = indexes.max().unwrap_or(0);
+        let ifb = devices
+            .iter()
+            .find(|(name, device)| name.as_str() == Ifb::NAME && device.kind == Ifb::KIND)
+            .map(|(_, device)| Ifb { up: device.up });
+        let mut observed = Observed {
+            devices,
+            ..Observed::default()
+        };
+        observed.state.ifb = ifb;
         Self {
-            observed: Observed {
-                devices,
-                ..Observed::default()
-            },
+            observed,
             leaves,
             writes: 0,
             hidden: BTreeMap::new(),
+            filtered: BTreeSet::new(),
+            last_index,
         }
     }
 
@@ -60,6 +77,7 @@ impl FakeKernel {
 
     fn write(&mut self, op: &Op) -> Result<(), OpError> {
         if let Some(device) = op.device()
+            && !matches!(op, Op::AddIfb { .. })
             && !self.observed.devices.contains_key(device)
         {
             return Err(OpError::NoDevice {
@@ -81,7 +99,7 @@ impl FakeKernel {
                 let tree = Tree {
                     major: *major,
                     default: *default,
-                    selector: crate::model::state::Selector::Priority,
+                    selector: Selector::Priority,
                     classes: BTreeMap::new(),
                 };
                 self.observed.state.trees.insert(device.clone(), tree);
@@ -96,12 +114,9 @@ impl FakeKernel {
                 self.observed
                     .strangers
                     .retain(|stranger| stranger.device != *device);
-                self.set_root(
-                    device,
-                    Root::Default {
-                        kind: "noqueue".to_owned(),
-                    },
-                );
+                let held = self.observed.devices.get(device);
+                let kind = down::default_root(held.map_or("", |device| &device.kind));
+                self.set_root(device, Root::Default { kind });
                 Ok(())
             }
             Op::AddClass { device, id, class } => self.add_class(device, *id, class),
@@ -142,11 +157,16 @@ impl FakeKernel {
                 }
                 Ok(())
             }
-            Op::AddIfb { .. }
-            | Op::RaiseIfb { .. }
-            | Op::DeleteIfb { .. }
-            | Op::SetSelector { .. }
-            | Op::SetFeed { .. } => Err(refused(95, "Operation not supported")),
+            Op::AddIfb { device } => self.add_ifb(device),
+            Op::RaiseIfb { device } => self.raise_ifb(device),
+            Op::DeleteIfb { device } => self.delete_ifb(device),
+            Op::SetSelector {
+                device,
+                major,
+                from,
+                to,
+            } => self.set_selector(device, *major, *from, *to),
+            Op::SetFeed { device, from, to } => self.set_feed(device, *from, *to),
             Op::SetTable { to, .. } => {
                 self.observed.state.table.clone_from(to);
                 Ok(())

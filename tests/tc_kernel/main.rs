@@ -6,7 +6,9 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
+mod down;
 mod others;
+mod through;
 mod writes;
 
 use std::collections::BTreeSet;

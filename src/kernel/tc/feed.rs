@@ -89,6 +89,10 @@ impl Place<'_> {
             )),
             (Clsact::Theirs, edge) => {
                 expect_clsact(edge)?;
+                if !filter::feeds(&self.filters(filter::EGRESS)?).is_empty() {
+                    let why = "there is a feed already".to_owned();
+                    return Err(refusal(Errno::EEXIST as i32, Some(why)));
+                }
                 self.send(|messages| {
                     filter::put_feed(messages, index, to.clsact, mask, ifb, flags);
                 })

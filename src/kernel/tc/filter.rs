@@ -13,6 +13,8 @@
 
 use std::io;
 
+use netlink_packet_core::NLM_F_ECHO;
+
 use super::bpf;
 use super::message::{
     Ack, EDGE, Messages, RTM_DELTFILTER, RTM_GETQDISC, RTM_GETTFILTER, RTM_NEWTFILTER, TCA_CHAIN,
@@ -48,7 +50,9 @@ pub struct Filter {
 }
 
 impl Filter {
-    fn read(payload: &[u8]) -> Option<Self> {
+    /// Reads `struct tcmsg` and what follows it.
+    #[must_use]
+    pub fn read(payload: &[u8]) -> Option<Self> {
         let object = TcObject::read(payload)?;
         let [high, low, ..] = object.info.to_be_bytes();
         let [_, _, upper, lower] = object.info.to_be_bytes();
@@ -104,7 +108,8 @@ pub fn at(socket: &mut RouteSocket, index: u32, parent: u32) -> io::Result<Vec<F
 /// Where the kernel cannot be asked.
 pub fn edge(socket: &mut RouteSocket, index: u32) -> io::Result<Edge> {
     let mut messages = Messages::new();
-    messages.begin(RTM_GETQDISC, 0, Ack::Own);
+    // The kernel answers everybody who listens (`qdisc_get_notify`), and whoever asks only where told so.
+    messages.begin(RTM_GETQDISC, NLM_F_ECHO, Ack::Own);
     messages.tc_header(index, 0, EDGE);
     let mut edge = Edge::None;
     let answer = socket.get(&mut messages, |_, payload| {

@@ -29,7 +29,8 @@ impl Table {
         self.slots().map(|(key, slot)| (key, slot.minor()))
     }
 
-    fn slots(&self) -> impl Iterator<Item = (NodeKey, Slot)> + '_ {
+    /// Where the table puts the packets of each place, in either direction, and what notes say of places without any.
+    pub fn slots(&self) -> impl Iterator<Item = (NodeKey, Slot)> + '_ {
         self.chains.iter().flat_map(|(name, chain)| {
             let noted = chain.lines.iter().filter_map(|line| match line {
                 Line::Rule(rule) => rule.note().and_then(read_note),
