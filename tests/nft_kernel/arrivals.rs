@@ -10,7 +10,10 @@ use wanshift::model::circuit::MarkMask;
 use wanshift::model::filter::Slot;
 
 use super::namespace::{Host, inside, nft as script, run};
-use super::net::{BEHIND_TUNNEL, Both, DEPOT, FAR, INNER, NOBODYS, Net, PROVINS, WEB, WITHIN};
+use super::net::{
+    BEHIND_TUNNEL, Both, DEPOT, FAR, INNER, NOBODYS, Net, PROVINS, WEB, WITHIN, rules,
+};
+use super::policies::{class, matching};
 use super::roundtrip::observed;
 
 /// A connection opened by `client`, over which the server sends.
@@ -232,8 +235,9 @@ fn a_reply_has_the_class_of_its_request() {
 #[test]
 fn connections_are_known_by_how_they_were_opened() {
     inside(|| {
-        let net = Net::new();
+        // A net for each: a connection may still send after both its ends were closed.
         for to in WEB {
+            let net = Net::new();
             let expected = [
                 ["wan0", "internet.class.web", ""],
                 ["lan0", "", "internet.class.web"],
@@ -250,6 +254,7 @@ fn connections_are_known_by_how_they_were_opened() {
             ("198.51.100.1", WITHIN[0], 443),
             (WITHIN[1], WITHIN[1], 8443),
         ] {
+            let net = Net::new();
             net.leaves("from outside, one family translated", &expected, |net| {
                 connection(&net.beyond, (asked, 8443), &net.within, (at, port));
             });
@@ -343,5 +348,51 @@ fn without_the_tree_for_what_arrives_nothing_is_marked() {
         net.leaves("with", &expected, |net| {
             net.datagram(&net.branch, Some(PROVINS[0]), WEB[0], 53, 0);
         });
+    });
+}
+
+#[test]
+fn no_arrival_falls_between_two_tables() {
+    inside(|| {
+        let net = Net::new();
+        let one = rules(MarkMask::UPPER_16);
+        let mut other = one.clone();
+        // The very chain that the packets pass asks for other ranges before, and a site comes and goes.
+        let ranges = ["10.9.0.0/24", "10.9.2.0/24", "10.9.5.0/25"];
+        other.circuits[1]
+            .classes
+            .insert(0, class("new", vec![matching(&ranges, &[], &[], &[])]));
+        other.circuits[1].sites.remove(1);
+        let mut all = one.clone();
+        all.circuits[1].classes = other.circuits[1].classes.clone();
+        let ids = super::policies::ids(&all);
+        let (one, other) = (one.table(&ids).unwrap(), other.table(&ids).unwrap());
+        nft::apply(Some(&net.table), Some(&one)).unwrap();
+
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        let left = net.left(|net| {
+            let socket = net.socket(&net.branch, Some(DEPOT[0]), WITHIN[0], 46);
+            socket.connect((WITHIN[0], 9)).unwrap();
+            net.edge.enter();
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                        // An unreachable port is told at times: no matter.
+                        let _ = socket.send(b"datagram");
+                    }
+                });
+                for _ in 0..15 {
+                    nft::apply(Some(&one), Some(&other)).unwrap();
+                    nft::apply(Some(&other), Some(&one)).unwrap();
+                }
+                stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            });
+        });
+        let (key, mark) = ("mpls.class.calls".parse().unwrap(), 16);
+        let (_, minor) = one.minors().find(|(place, _)| *place == key).unwrap();
+        println!("{left:?}");
+        // Numbers are those of another set of places than the net knows by name.
+        assert_eq!(left.len(), 1, "{left:?}");
+        assert_eq!(left.first().unwrap().mark >> mark, u32::from(minor.get()));
     });
 }

@@ -74,6 +74,8 @@ pub struct Left {
     pub up: String,
     /// The place that our bits of its mark name; empty where they name none.
     pub down: String,
+    /// Its whole mark.
+    pub mark: u32,
     /// Its mark, the bits of others only.
     pub foreign: u32,
     /// Its connection's mark.
@@ -302,6 +304,7 @@ impl Net {
             by: by.trim_matches('"').to_owned(),
             up: self.up.get(priority).cloned().unwrap_or_default(),
             down,
+            mark,
             foreign: mark & self.mask.others(),
             connection: number(connection),
         }
