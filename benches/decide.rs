@@ -15,7 +15,7 @@ use wanshift::engine::Engine;
 use wanshift::lower::{Facts, lower};
 use wanshift::model::ids::Ids;
 use wanshift::model::names::DeviceName;
-use wanshift::model::state::{Device, LeafKind, Minor, Observed, Root};
+use wanshift::model::state::{Device, Edge, LeafKind, Minor, Observed, Root};
 use wanshift::plan::{Bounds, Goal, diff};
 use wanshift::policy::{Policy, Source, read};
 use wanshift::units::Rate;
@@ -71,11 +71,17 @@ fn bench(sites: usize) -> Bench {
                 mtu: 1_500,
                 header: 14,
                 gso_max: 65_536,
+                kind: "veth".to_owned(),
+                lower: None,
+                up: true,
+                priority_map: false,
                 root,
+                edge: Edge::None,
             },
         )]),
         leaves: BTreeSet::from([LeafKind::Pfifo, LeafKind::FqCodel]),
         strangers: Vec::new(),
+        clsacts: BTreeMap::new(),
     };
     let engine = Engine::holding(policy.clone(), policy.start().clone()).unwrap();
     let mut ids = Ids::default();

@@ -23,9 +23,12 @@ use wanshift::executor::error::{ChangeError, Stop};
 use wanshift::executor::survey::prospect;
 use wanshift::kernel::fake::FakeKernel;
 use wanshift::kernel::{Kernel, KernelError, OpError, Scope};
+use wanshift::model::filter::{Slot, Table};
 use wanshift::model::ids::Ids;
 use wanshift::model::names::{DeviceName, PhaseName};
-use wanshift::model::state::{Device, KernelState, Leaf, LeafKind, Observed, Role, Root, TcClass};
+use wanshift::model::state::{
+    Device, Edge, Ifb, KernelState, Leaf, LeafKind, Observed, Role, Root, TcClass,
+};
 use wanshift::plan::op::Op;
 use wanshift::plan::{PoolBound, breaches};
 use wanshift::policy::{Policy, Source, read};
@@ -89,11 +92,15 @@ fn phase(name: &str) -> PhaseName {
     name.parse().unwrap()
 }
 
-fn pool() -> [PoolBound; 1] {
-    [PoolBound {
-        devices: BTreeSet::from(DEVICES.map(device)),
+fn pool() -> [PoolBound; 2] {
+    let bound = |devices| PoolBound {
+        devices,
         room: Rate::from_bits(POOL).unwrap(),
-    }]
+    };
+    [
+        bound(BTreeSet::from(DEVICES.map(device))),
+        bound(BTreeSet::from([Ifb::device()])),
+    ]
 }
 
 /// What goes wrong at a write.
@@ -126,9 +133,14 @@ impl Watched {
             mtu: 1_500,
             header: 14,
             gso_max: 65_536,
+            kind: "veth".to_owned(),
+            lower: None,
+            up: true,
+            priority_map: false,
             root: Root::Default {
                 kind: format!("noqueue of {name}"),
             },
+            edge: Edge::None,
         };
         let devices = DEVICES.map(|name| (device(name), facts(name)));
         Self {
@@ -159,8 +171,19 @@ impl Watched {
     }
 
     fn look(&mut self, op: &Op) {
-        for breach in breaches(&self.kernel.held().state, &pool()) {
+        let held = &self.kernel.held().state;
+        for breach in breaches(held, &pool()) {
             self.broken.push(format!("after {op:?}: {breach}"));
+        }
+        for (place, slot) in held.table.iter().flat_map(Table::slots) {
+            let stands = held.trees.iter().any(|(device, tree)| match slot {
+                Slot::Class(id) => tree.major == id.major && tree.classes.contains_key(&id.minor),
+                Slot::Mark(minor) => *device == Ifb::device() && tree.classes.contains_key(&minor),
+            });
+            if !stands && self.vanished.is_none() {
+                self.broken
+                    .push(format!("after {op:?}: rules put {place} where nothing is"));
+            }
         }
     }
 

@@ -19,11 +19,13 @@ use wanshift::model::filter::{Chain, ChainName, Line};
 use wanshift::model::ids::Ids;
 use wanshift::model::names::DeviceName;
 use wanshift::model::state::{
-    Device, ForeignRoot, KernelState, Leaf, LeafKind, Role, Root, TcClass, Ticks,
+    Device, Edge, ForeignRoot, Ifb, KernelState, Leaf, LeafKind, Role, Root, Selector, Takes,
+    TcClass, Ticks,
 };
 use wanshift::plan::op::Op;
 use wanshift::plan::{Bounds, Goal, Plan, PlanReport, diff, report};
 use wanshift::policy::{Policy, Source, read};
+use wanshift::units::Direction;
 
 /// An edit of a policy: in which text, what, by what.
 type Edit = (&'static str, &'static str);
@@ -60,7 +62,12 @@ fn kernel(wan: Root) -> FakeKernel {
             mtu: 1_500,
             header: 14,
             gso_max: 65_536,
+            kind: "veth".to_owned(),
+            lower: None,
+            up: true,
+            priority_map: false,
             root,
+            edge: Edge::None,
         };
         (name.parse::<DeviceName>().unwrap(), facts)
     };
@@ -94,17 +101,34 @@ fn lowered(
 /// What the kernel holds, a class a line.
 fn show(state: &KernelState, names: &Names) -> String {
     let mut text = String::new();
+    if let Some(ifb) = state.ifb {
+        writeln!(text, "ifb {}", if ifb.up { "up" } else { "down" }).unwrap();
+    }
+    for (device, feed) in &state.feeds {
+        writeln!(
+            text,
+            "{device} {} in clsact of {:?}",
+            takes(feed.takes),
+            feed.clsact
+        )
+        .unwrap();
+    }
     for (device, tree) in &state.trees {
         writeln!(
             text,
-            "{device} htb {:x}: default {:x}",
+            "{device} htb {:x}: default {:x}{}",
             tree.major.get(),
-            tree.default.get()
+            tree.default.get(),
+            match tree.selector {
+                Selector::Priority => String::new(),
+                Selector::Mark(mask) => format!(" by mark {:#010x}", mask.bits()),
+                Selector::Drifted => " by what is not ours".to_owned(),
+            }
         )
         .unwrap();
         for (minor, class) in &tree.classes {
             let place = names
-                .place(device, *minor)
+                .spot(device, *minor)
                 .map_or("?".to_owned(), ToString::to_string);
             write!(
                 text,
@@ -136,17 +160,36 @@ fn show(state: &KernelState, names: &Names) -> String {
     text
 }
 
+fn takes(takes: Takes) -> String {
+    match takes {
+        Takes::Marked(mask) => format!("takes mark {:#010x}", mask.bits()),
+        Takes::Drifted => "takes what is not ours to say".to_owned(),
+    }
+}
+
 fn leaf_name(leaf: Leaf) -> &'static str {
     leaf.kind().map_or("other", LeafKind::name)
 }
 
 fn show_op(op: &Op, names: &Names) -> String {
     let place = |device, id: wanshift::model::state::ClassId| {
-        names
-            .place(device, id.minor)
-            .map_or_else(|| format!("{device} {id}"), ToString::to_string)
+        let spot = names
+            .spot(device, id.minor)
+            .map_or_else(|| format!("{device} {id}"), ToString::to_string);
+        match Ifb::direction(device) {
+            Direction::Up => spot,
+            Direction::Down => format!("{spot} down"),
+        }
     };
     match op {
+        Op::AddIfb { .. } => "add the ifb".to_owned(),
+        Op::RaiseIfb { .. } => "set the ifb up".to_owned(),
+        Op::DeleteIfb { .. } => "delete the ifb".to_owned(),
+        Op::SetSelector { device, to, .. } => format!("select on {device} by {to:?}"),
+        Op::SetFeed { device, to, .. } => match to {
+            Some(feed) => format!("feed from {device}: {}", takes(feed.takes)),
+            None => format!("no feed from {device}"),
+        },
         Op::AddRoot { device, over, .. } => match over {
             Some(root) => format!("take {device} from {root}"),
             None => format!("take {device}"),

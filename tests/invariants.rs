@@ -14,12 +14,12 @@ use wanshift::executor::{converge, execute};
 use wanshift::kernel::fake::FakeKernel;
 use wanshift::kernel::{Kernel, KernelError, OpError, Scope};
 use wanshift::lower::Names;
-use wanshift::model::circuit::{LinkLayer, Overhead};
+use wanshift::model::circuit::{LinkLayer, MarkMask, Overhead};
 use wanshift::model::class::Priority;
 use wanshift::model::names::DeviceName;
 use wanshift::model::state::{
-    Device, Edge, KernelState, Leaf, LeafKind, Major, Minor, Observed, Role, Root, Selector,
-    TcClass, Ticks, Tree,
+    Clsact, Device, Edge, Feed, Ifb, KernelState, Leaf, LeafKind, Major, Minor, Observed, Role,
+    Root, Selector, Takes, TcClass, Ticks, Tree,
 };
 use wanshift::plan::op::Op;
 use wanshift::plan::{Bounds, Goal, PoolBound, breaches, diff};
@@ -28,6 +28,11 @@ use wanshift::units::Rate;
 /// What the pool carries, in units of 1,000 bytes a second.
 const POOL: u64 = 3_000;
 const DEVICES: [&str; 3] = ["mpls0", "wan0", "lte0"];
+
+const FEED: Feed = Feed {
+    clsact: Clsact::Ours,
+    takes: Takes::Marked(MarkMask::UPPER_16),
+};
 
 fn device(name: &str) -> DeviceName {
     name.parse().unwrap()
@@ -94,6 +99,38 @@ fn tree(index: u16, share: u64, weights: &BTreeMap<u16, u64>, limit: u32) -> Tre
     }
 }
 
+/// The tree on the IFB: the circuits below their pool, whose shares sum exactly to it.
+fn down_tree(circuits: &[(u16, u64, &BTreeMap<u16, u64>)], limit: u32) -> Tree {
+    let pool = Minor::new(Minor::FIRST_POOL).unwrap();
+    let mut classes = BTreeMap::from([(pool, class(None, POOL, Role::Inner))]);
+    for (at, (index, share, weights)) in circuits.iter().enumerate() {
+        let apart = |minor: Minor| match minor.get() {
+            number if number < 0x100 => minor,
+            number => Minor::new(number + 0x400 * index).unwrap(),
+        };
+        for (minor, mut class) in tree(*index, *share, weights, limit).classes {
+            if minor == Minor::CONTROL && at > 0 {
+                continue;
+            }
+            class.parent = Some(class.parent.map_or(pool, apart));
+            classes.insert(apart(minor), class);
+        }
+    }
+    // A circuit alone with its control has nothing below it without it.
+    let parents: BTreeSet<Minor> = classes.values().filter_map(|class| class.parent).collect();
+    for (minor, class) in &mut classes {
+        if class.role == Role::Inner && !parents.contains(minor) {
+            class.role = leaf(limit);
+        }
+    }
+    Tree {
+        major: Major::new(Major::FIRST + 0x10).unwrap(),
+        default: Minor::CONTROL,
+        selector: Selector::Mark(MarkMask::UPPER_16),
+        classes,
+    }
+}
+
 prop_compose! {
     /// A kernel state that conserves, whose shares sum exactly to the pool.
     fn state()(
@@ -101,16 +138,27 @@ prop_compose! {
         present in prop::collection::vec(prop::bool::weighted(0.85), 3),
         weights in prop::collection::vec(prop::collection::btree_map(0_u16..12, 1_u64..50, 0..8), 3),
         limit in 1_u32..3,
+        fed in prop::collection::vec(any::<bool>(), 3),
     ) -> KernelState {
         let total: u64 = shares.iter().zip(&present).filter(|(_, there)| **there).map(|(share, _)| share).sum();
         let mut state = KernelState::default();
+        let mut circuits = Vec::new();
         for (index, name) in DEVICES.iter().enumerate() {
             if present[index] {
                 let share = shares[index] * POOL / total;
                 let index_u16 = u16::try_from(index).unwrap();
                 state.trees.insert(device(name), tree(index_u16, share, &weights[index], limit));
+                circuits.push((index_u16, share, &weights[index]));
+            }
+            if fed[index] {
+                state.feeds.insert(device(name), FEED);
             }
         }
+        if state.feeds.is_empty() {
+            return state;
+        }
+        state.ifb = Some(Ifb { up: true });
+        state.trees.insert(Ifb::device(), down_tree(&circuits, limit));
         state
     }
 }
@@ -213,8 +261,12 @@ impl Kernel for Watched {
                         .and_then(|()| lost()),
                     Fault::Lost => lost(),
                 };
-                for breach in breaches(&self.held(), &pools()) {
+                let held = self.held();
+                for breach in breaches(&held, &pools()) {
                     self.broken.push(format!("after {op:?}: {breach}"));
+                }
+                if let Some(lost) = leads_nowhere(&held) {
+                    self.broken.push(format!("after {op:?}: {lost}"));
                 }
                 outcome
             })
@@ -226,11 +278,29 @@ impl Kernel for Watched {
     }
 }
 
+/// Packets are led to the IFB only where it is up, and its tree knows them by their mark.
+fn leads_nowhere(state: &KernelState) -> Option<&'static str> {
+    let tree = state.trees.get(&Ifb::device());
+    if state.feeds.is_empty() {
+        None
+    } else if state.ifb != Some(Ifb { up: true }) {
+        Some("packets are led to an IFB that is not up")
+    } else if tree.is_none_or(|tree| tree.selector != Selector::Mark(MarkMask::UPPER_16)) {
+        Some("packets are led to an IFB that knows no marks")
+    } else {
+        None
+    }
+}
+
 fn pools() -> Vec<PoolBound> {
-    vec![PoolBound {
-        devices: DEVICES.iter().map(|name| device(name)).collect(),
+    let bound = |devices| PoolBound {
+        devices,
         room: rate(POOL),
-    }]
+    };
+    vec![
+        bound(DEVICES.iter().map(|name| device(name)).collect()),
+        bound(BTreeSet::from([Ifb::device()])),
+    ]
 }
 
 fn goal(state: &KernelState) -> Goal<'_> {

@@ -9,7 +9,8 @@
 use std::os::unix::fs::{PermissionsExt, chown, lchown, symlink};
 use std::path::Path;
 
-use wanshift::model::ids::Ids;
+use wanshift::model::circuit::MarkMask;
+use wanshift::model::ids::{Ids, Wanted};
 use wanshift::model::state::KernelState;
 use wanshift::plan::Bounds;
 use wanshift::store::{
@@ -34,10 +35,12 @@ fn change(what: &str) -> NewRecord {
 fn numbers() -> Ids {
     let mut ids = Ids::default();
     let keys = ["internet", "internet.rest", "internet.class.gateway"];
-    ids.assign(
-        keys.map(|key| key.parse().unwrap()),
-        ["wan0".parse().unwrap()],
-    )
+    ids.assign(Wanted {
+        keys: keys.iter().map(|key| key.parse().unwrap()).collect(),
+        devices: ["wan0".parse().unwrap()].into(),
+        pools: ["access".parse().unwrap()].into(),
+        mask: MarkMask::UPPER_16,
+    })
     .unwrap();
     ids
 }

@@ -32,7 +32,7 @@ pub struct Engine {
 /// The way from what held into the phase.
 #[derive(Debug, Clone)]
 struct Ramp {
-    start: BTreeMap<NodeKey, Holding>,
+    start: Desired,
     began: Moment,
     length: Duration,
 }
@@ -113,7 +113,7 @@ impl Engine {
             key.place == Place::Circuit && new.is_some_and(|new| new != holding.guarantee)
         };
         if !length.is_zero() && held.iter().any(moved) {
-            let start = ramp::start(&self.policy, phase, &held, &goal.nodes);
+            let start = ramp::start(&self.policy, &held, &goal);
             self.ramp = Some(Ramp {
                 start,
                 began: now,
@@ -154,10 +154,7 @@ impl Engine {
         if at == Fraction::ONE {
             return goal;
         }
-        Desired {
-            nodes: ramp::between(&ramp.start, &goal.nodes, at),
-            phase: goal.phase,
-        }
+        ramp::between(&ramp.start, &goal, at)
     }
 
     /// How much of the way into the phase is done.
@@ -171,15 +168,15 @@ impl Engine {
     /// What should hold once the phase is entered.
     #[must_use]
     pub fn goal(&self) -> Desired {
-        let nodes = self
-            .policy
-            .phases()
-            .get(&self.phase)
-            .map(|phase| self.policy.promises(phase))
-            .unwrap_or_default();
+        let phase = self.policy.phases().get(&self.phase);
         Desired {
             phase: self.phase.clone(),
-            nodes,
+            pools: phase
+                .map(|phase| self.policy.pools_in(phase))
+                .unwrap_or_default(),
+            nodes: phase
+                .map(|phase| self.policy.promises(phase))
+                .unwrap_or_default(),
         }
     }
 

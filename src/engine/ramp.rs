@@ -7,10 +7,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::desired::Holding;
+use crate::model::desired::{Desired, Holding};
 use crate::model::names::CircuitName;
 use crate::model::node::{NodeKey, Place};
-use crate::model::phase::Phase;
 use crate::policy::Policy;
 use crate::units::{Direction, Fraction, Rate, Rates};
 
@@ -21,7 +20,9 @@ type Nodes = BTreeMap<NodeKey, Holding>;
 /// What held nothing (a new class, a circuit whose device was made again) begins with its goal as far as
 /// there is room: not with next to nothing, because HTB keeps the debt of a class that sent at a tiny rate
 /// for up to a minute.
-pub fn start(policy: &Policy, phase: &Phase, held: &Nodes, goal: &Nodes) -> Nodes {
+///
+/// Pools carry what they will from the beginning.
+pub fn start(policy: &Policy, held: &Nodes, goal: &Desired) -> Desired {
     let begin = |(key, goal): (&NodeKey, &Holding)| {
         let begins = match held.get(key) {
             Some(held) => Holding {
@@ -33,49 +34,52 @@ pub fn start(policy: &Policy, phase: &Phase, held: &Nodes, goal: &Nodes) -> Node
         };
         (key.clone(), begins)
     };
-    let mut nodes: Nodes = goal.iter().map(begin).collect();
+    let mut start = Desired {
+        phase: goal.phase.clone(),
+        pools: goal.pools.clone(),
+        nodes: goal.nodes.iter().map(begin).collect(),
+    };
     for direction in [Direction::Up, Direction::Down] {
-        fit_pools(policy, phase, held, &mut nodes, direction);
-        fit_children(&mut nodes, direction);
+        fit_pools(policy, held, &mut start, direction);
+        cap_circuits(goal, &mut start, direction);
+        fit_children(&mut start.nodes, direction);
     }
-    nodes
+    start
 }
 
 /// What each place has where `at` of the way is done.
-pub fn between(start: &Nodes, goal: &Nodes, at: Fraction) -> Nodes {
-    let point = |key: &NodeKey, goal: &Holding| {
-        let start = start.get(key).unwrap_or(goal);
-        let guarantee = start
-            .guarantee
-            .zip(goal.guarantee, |from, to| from.toward(to, at));
-        let ceiling = start
-            .ceiling
-            .zip(goal.ceiling, |from, to| from.toward(to, at));
-        Holding {
+pub fn between(start: &Desired, goal: &Desired, at: Fraction) -> Desired {
+    let toward = |start: Rates, goal: Rates| start.zip(goal, |from, to| from.toward(to, at));
+    let point = |(key, goal): (&NodeKey, &Holding)| {
+        let start = start.nodes.get(key).unwrap_or(goal);
+        let guarantee = toward(start.guarantee, goal.guarantee);
+        let ceiling = toward(start.ceiling, goal.ceiling).zip(guarantee, Rate::max);
+        let holding = Holding {
             guarantee,
-            ceiling: ceiling.zip(guarantee, Rate::max),
+            ceiling,
             ..*goal
-        }
+        };
+        (key.clone(), holding)
     };
-    goal.iter()
-        .map(|(key, goal)| (key.clone(), point(key, goal)))
-        .collect()
+    Desired {
+        phase: goal.phase.clone(),
+        pools: goal.pools.clone(),
+        nodes: goal.nodes.iter().map(point).collect(),
+    }
 }
 
 /// Lowers the shares of each pool until they fit it: first those that held nothing, then all.
-fn fit_pools(
-    policy: &Policy,
-    phase: &Phase,
-    held: &Nodes,
-    nodes: &mut Nodes,
-    direction: Direction,
-) {
+fn fit_pools(policy: &Policy, held: &Nodes, start: &mut Desired, direction: Direction) {
     let key = |circuit: &CircuitName| NodeKey::new(circuit.clone(), Place::Circuit);
     for pool in policy.pools().values() {
-        let room = policy.capacity_in(pool, phase).get(direction).bits();
+        let Some(room) = start.pools.get(&pool.name) else {
+            continue;
+        };
+        let room = room.get(direction).bits();
         let circuits = pool.circuits.iter().map(key);
         let (old, new): (Vec<NodeKey>, Vec<NodeKey>) =
             circuits.partition(|key| held.contains_key(key));
+        let nodes = &mut start.nodes;
         fit(
             nodes,
             &old,
@@ -85,13 +89,26 @@ fn fit_pools(
         let left = room.saturating_sub(sum(nodes, &old, direction));
         fit(nodes, &new, left, direction);
     }
-    for holding in nodes
+}
+
+/// A circuit has no more than its share, but where it will have more: there it keeps what it had.
+fn cap_circuits(goal: &Desired, start: &mut Desired, direction: Direction) {
+    let circuits = start
+        .nodes
         .iter_mut()
-        .filter(|(key, _)| key.place == Place::Circuit)
-        .map(|(_, node)| node)
-    {
+        .filter(|(key, _)| key.place == Place::Circuit);
+    for (key, holding) in circuits {
         let share = holding.guarantee.get(direction);
-        set(&mut holding.ceiling, direction, share);
+        let lends = goal
+            .nodes
+            .get(key)
+            .is_some_and(|goal| goal.ceiling.get(direction) > goal.guarantee.get(direction));
+        let most = if lends {
+            holding.ceiling.get(direction).max(share)
+        } else {
+            share
+        };
+        set(&mut holding.ceiling, direction, most);
     }
 }
 

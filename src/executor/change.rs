@@ -11,8 +11,8 @@ use crate::kernel::{Kernel, Scope};
 use crate::lower::{Names, trees};
 use crate::model::desired::Desired;
 use crate::model::ids::Ids;
-use crate::model::names::PhaseName;
-use crate::model::state::{KernelState, Observed};
+use crate::model::names::{DeviceName, PhaseName};
+use crate::model::state::{Ifb, KernelState, Observed};
 use crate::plan::{Bounds, Goal, restorable};
 use crate::policy::Policy;
 use crate::store::{NewRecord, Record, RecordState, Store, StoreError, Supersede};
@@ -290,9 +290,13 @@ impl Executor<'_> {
 
 fn on_present_devices(stored: &KernelState, observed: &Observed) -> KernelState {
     let mut state = stored.clone();
+    let there = |device: &DeviceName| observed.devices.contains_key(device);
+    // The IFB is made where it is missing.
+    let made = state.ifb.map(|_| Ifb::device());
     state
         .trees
-        .retain(|device, _| observed.devices.contains_key(device));
+        .retain(|device, _| there(device) || made.as_ref() == Some(device));
+    state.feeds.retain(|device, _| there(device));
     state
 }
 

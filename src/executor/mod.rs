@@ -136,11 +136,12 @@ impl Stopped {
             // A class may go only once no rule names it.
             Step::RemoveClasses => !self.rules && !self.devices.contains(device),
             // A parent may shrink only after its children; other devices give back all the same.
-            Step::Shrink { .. } | Step::Release => !self.devices.contains(device),
+            Step::Shrink { .. } | Step::Unfeed | Step::Release => !self.devices.contains(device),
             // What another has not given back cannot be given out.
             Step::LeaveClasses
             | Step::TakeOver
             | Step::FirstRules
+            | Step::Feed
             | Step::Grow { .. }
             | Step::Leaves
             | Step::Rules => {

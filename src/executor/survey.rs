@@ -6,15 +6,15 @@ use std::sync::Arc;
 use super::error::ChangeError;
 use crate::engine::Engine;
 use crate::kernel::{Kernel, KernelError, Scope};
-use crate::lower::{Facts, Lowered, Names, lower};
+use crate::lower::{Facts, Lowered, lower};
 use crate::model::desired::{Desired, Holding};
 use crate::model::filter::Table;
 use crate::model::ids::Ids;
 use crate::model::names::PhaseName;
-use crate::model::node::{NodeKey, Place};
-use crate::model::state::{KernelState, Observed};
+use crate::model::node::{NodeKey, Place, Spot};
+use crate::model::state::{Ifb, KernelState, Observed};
 use crate::policy::Policy;
-use crate::units::{Moment, PerDirection};
+use crate::units::{Direction, Moment, Rate};
 
 /// What the kernel shows, and what its numbers mean.
 #[derive(Debug, Clone)]
@@ -51,18 +51,16 @@ pub fn survey(
 /// which are named after places, and those at the top of each tree.
 fn learn(ids: &mut Ids, policy: &Policy, state: &KernelState) {
     let tops = state.trees.iter().filter_map(|(device, tree)| {
-        let circuit = policy.circuit_behind(device)?;
+        let circuit = policy
+            .circuit_behind(device)
+            .filter(|circuit| policy.tree_device(&circuit.name) == Some(device))?;
         let (minor, _) = tree
             .classes
             .iter()
             .find(|(_, class)| class.parent.is_none())?;
         Some((NodeKey::new(circuit.name.clone(), Place::Circuit), *minor))
     });
-    let chains = state
-        .table
-        .iter()
-        .flat_map(Table::class_ids)
-        .map(|(key, id)| (key, id.minor));
+    let chains = state.table.iter().flat_map(Table::minors);
     ids.learn(
         tops.chain(chains),
         state
@@ -72,37 +70,55 @@ fn learn(ids: &mut Ids, policy: &Policy, state: &KernelState) {
     );
 }
 
-/// What each place has in the kernel now, upward; what it shall have downward stands for what is not shaped.
+/// What each place has in the kernel now; what it shall have stands for what is not shaped in a direction.
+///
+/// In an upward tree that circuits share, a circuit's class has less than its share for certain; where it has what the goal gives
+/// it, its share is the goal's, else what comes near: a way that begins there is made to fit anyway.
 #[must_use]
-pub fn held(observed: &KernelState, names: &Names, goal: &Desired) -> BTreeMap<NodeKey, Holding> {
-    let mut held = BTreeMap::new();
+pub fn held(
+    observed: &KernelState,
+    lowered: &Lowered,
+    goal: &Desired,
+) -> BTreeMap<NodeKey, Holding> {
+    let mut held: BTreeMap<NodeKey, Holding> = BTreeMap::new();
     for (device, tree) in &observed.trees {
+        let direction = Ifb::direction(device);
+        let wanted = lowered.state.trees.get(device);
         for (minor, class) in &tree.classes {
-            let Some((key, goal)) = names
-                .place(device, *minor)
+            let Some((key, goal)) = lowered
+                .names
+                .spot(device, *minor)
+                .and_then(Spot::node)
                 .and_then(|key| Some((key, goal.nodes.get(key)?)))
             else {
                 continue;
             };
-            let guarantee = PerDirection {
-                up: class.rate,
-                down: goal.guarantee.down,
+            let wanted = wanted.and_then(|tree| tree.classes.get(minor));
+            let guarantee = match (&key.place, class.parent) {
+                _ if wanted.is_some_and(|wanted| wanted.rate == class.rate) => {
+                    goal.guarantee.get(direction)
+                }
+                (Place::Circuit, Some(_)) if direction == Direction::Up => share_of(class.rate),
+                _ => class.rate,
             };
-            let ceiling = PerDirection {
-                up: class.ceil,
-                down: goal.ceiling.down,
-            };
-            held.insert(
-                key.clone(),
-                Holding {
-                    guarantee,
-                    ceiling,
-                    ..*goal
-                },
-            );
+            let holding = held.entry(key.clone()).or_insert(*goal);
+            match direction {
+                Direction::Up => {
+                    (holding.guarantee.up, holding.ceiling.up) = (guarantee, class.ceil);
+                }
+                Direction::Down => {
+                    (holding.guarantee.down, holding.ceiling.down) = (guarantee, class.ceil);
+                }
+            }
         }
     }
     held
+}
+
+/// About the share of which `rate` is left once control has its part.
+fn share_of(rate: Rate) -> Rate {
+    let part = Rate::floor(rate.bits() / 99).max(Rate::KBIT_64);
+    Rate::floor(rate.bits().saturating_add(part.bits()))
 }
 
 /// What entering `phase` would come to, and from where.
@@ -134,7 +150,7 @@ pub fn prospect(
     let mut lowered =
         lower(policy, &goal, &survey.facts, &mut survey.ids).map_err(ChangeError::Lower)?;
     lowered.names.remember(&survey.observed.state, &known);
-    let from = held(&survey.observed.state, &lowered.names, &goal);
+    let from = held(&survey.observed.state, &lowered, &goal);
     Ok(Prospect {
         engine: engine.starting(from, now),
         survey,

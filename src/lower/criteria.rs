@@ -4,14 +4,42 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 
+use crate::model::circuit::MarkMask;
 use crate::model::class::{Match, Transport};
-use crate::model::filter::{Field, Range, Values};
+use crate::model::filter::{Field, Range, Values, remembered};
 
 /// What must hold of a packet.
 pub(super) type Criteria = BTreeMap<Field, Values>;
 
+/// `ct direction` of replies.
+const REPLY: u128 = 1;
+
 /// What a match asks for, once for each family and transport in which it can be fulfilled.
-pub(super) fn criteria_of(one: &Match) -> Vec<Criteria> {
+///
+/// A code point is asked for in the packet, and, of a reply, in what its connection remembers in `mask`
+/// of what opened it.
+pub(super) fn criteria_of(one: &Match, mask: MarkMask) -> Vec<Criteria> {
+    let mut all = as_it_stands(one);
+    if !one.dscp.is_empty() {
+        let points = one.dscp.iter().map(|point| remembered(*point).into());
+        let of_reply = [
+            (Field::Direction, Values::of([REPLY])),
+            (Field::ConnectionMark(mask), Values::of(points)),
+        ];
+        let dscp = Vec::new();
+        let replies = as_it_stands(&Match {
+            dscp,
+            ..one.clone()
+        });
+        all.extend(replies.into_iter().map(|mut criteria| {
+            criteria.extend(of_reply.clone());
+            criteria
+        }));
+    }
+    all
+}
+
+fn as_it_stands(one: &Match) -> Vec<Criteria> {
     let mut all = Vec::new();
     for addresses in address_criteria(one) {
         for services in service_criteria(one) {

@@ -3,8 +3,11 @@
 pub mod classify;
 mod control;
 mod criteria;
+mod feeds;
 pub mod figures;
+mod layout;
 mod names;
+mod trees;
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -12,16 +15,17 @@ use std::collections::BTreeSet;
 use thiserror::Error;
 
 use classify::ClassifyError;
+pub use feeds::departures;
+pub use layout::{Layout, Top, layouts};
 pub use names::Names;
+pub use trees::{in_shared_tree, trees};
 
-use crate::model::circuit::{Circuit, LeafChoice, TakeOver};
-use crate::model::desired::{Desired, Holding};
-use crate::model::ids::{Ids, IdsError};
+use crate::model::desired::Desired;
+use crate::model::ids::{Ids, IdsError, Wanted};
 use crate::model::names::{CircuitName, DeviceName};
-use crate::model::node::{NodeKey, Place};
+use crate::model::node::{NodeKey, Place, Spot};
 use crate::model::state::{
-    Device, ForeignRoot, KernelState, LeafKind, Minor, Observed, Role, Root, Stranger, TcClass,
-    Tree,
+    Clsact, Device, ForeignRoot, Ifb, KernelState, LeafKind, Observed, Stranger,
 };
 use crate::policy::Policy;
 
@@ -34,6 +38,8 @@ pub struct Facts {
     pub leaves: BTreeSet<LeafKind>,
     /// Classes in our trees that are not ours.
     pub strangers: Vec<Stranger>,
+    /// Who made the `clsact` of each device that leads to our IFB.
+    pub clsacts: BTreeMap<DeviceName, Clsact>,
 }
 
 impl Facts {
@@ -44,6 +50,12 @@ impl Facts {
             devices: observed.devices.clone(),
             leaves,
             strangers: observed.strangers.clone(),
+            clsacts: observed
+                .state
+                .feeds
+                .iter()
+                .map(|(device, feed)| (device.clone(), feed.clsact))
+                .collect(),
         }
     }
 }
@@ -51,26 +63,53 @@ impl Facts {
 /// Why a decision cannot hold on this host.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum LowerError {
-    /// A circuit's device is not there.
-    #[error("circuit `{circuit}`: there is no device `{device}` here")]
+    /// A device that the policy names is not there.
+    #[error("{who}: there is no device `{device}` here")]
     NoDevice {
-        /// The circuit.
-        circuit: CircuitName,
-        /// Its device.
+        /// Who names it.
+        who: String,
+        /// The device.
         device: DeviceName,
     },
-    /// Somebody else's root qdisc is on a circuit's device.
+    /// Somebody else's root qdisc is on a device that is to be shaped.
     #[error(
-        "circuit `{circuit}`: device `{device}` has a root qdisc that is not ours, {root}; \
+        "{who}: device `{device}` has a root qdisc that is not ours, {root}; \
          remove it (tc qdisc del dev {device} root), or write adopt = true to have it replaced, for good"
     )]
     ForeignRoot {
-        /// The circuit.
-        circuit: CircuitName,
-        /// Its device.
+        /// Whose device it is.
+        who: String,
+        /// The device.
         device: DeviceName,
         /// The qdisc.
         root: ForeignRoot,
+    },
+    /// A VLAN that maps priorities to its own: ours would hide those from it.
+    #[error(
+        "circuit `{circuit}`: VLAN device `{device}` maps priorities to PCP (egress-qos-map), and would read our class ids \
+         for priorities, so that every packet left with PCP 0; \
+         remove the map (ip link set {device} type vlan egress-qos-map 0:0 …, each priority to 0), and mark further down the line"
+    )]
+    PriorityMap {
+        /// The circuit.
+        circuit: CircuitName,
+        /// The device.
+        device: DeviceName,
+    },
+    /// There is no place for a `clsact`.
+    #[error(
+        "device `{device}` has an `ingress` qdisc, which leaves no place for the `clsact` that shapes what arrives; \
+         replace it by a clsact, which serves the same filters (tc qdisc del dev {device} ingress; tc qdisc add dev {device} clsact)"
+    )]
+    Ingress {
+        /// The device.
+        device: DeviceName,
+    },
+    /// A device that has the name of our IFB and is none.
+    #[error("there is a device `{name}` of kind {kind:?} that is no IFB; rename it: wanshift shapes on an IFB of that name what arrives", name = Ifb::NAME)]
+    NotIfb {
+        /// What it is.
+        kind: String,
     },
     /// Somebody else's class is in a circuit's tree: what it takes, the classes of the policy lack.
     #[error("{stranger} is not ours; remove it (tc class del dev {} classid {})", stranger.device, stranger.class)]
@@ -115,178 +154,46 @@ pub fn lower(
     facts: &Facts,
     ids: &mut Ids,
 ) -> Result<Lowered, Vec<LowerError>> {
-    let devices = policy
-        .circuits()
-        .values()
-        .map(|circuit| circuit.device.clone());
-    ids.assign(desired.nodes.keys().cloned(), devices)
-        .map_err(|error| vec![error.into()])?;
+    let devices = layouts(policy).into_iter().map(|layout| layout.device);
+    ids.assign(Wanted {
+        keys: desired.nodes.keys().cloned().collect(),
+        devices: devices.collect(),
+        pools: policy.pools().keys().cloned().collect(),
+        mask: policy.host().mark_mask,
+    })
+    .map_err(|error| vec![error.into()])?;
 
     let table = classify::table(policy, ids).map_err(|error| vec![error.into()])?;
+    let mut errors = Vec::new();
+    let trees = trees(policy, desired, facts, ids).unwrap_or_else(|mut more| {
+        errors.append(&mut more);
+        BTreeMap::new()
+    });
+    let feeds = feeds::feeds(policy, facts).unwrap_or_else(|mut more| {
+        errors.append(&mut more);
+        BTreeMap::new()
+    });
+    if !errors.is_empty() {
+        return Err(errors);
+    }
     Ok(Lowered {
         state: KernelState {
-            trees: trees(policy, desired, facts, ids)?,
-            ifb: None,
-            feeds: BTreeMap::new(),
+            ifb: trees
+                .contains_key(&Ifb::device())
+                .then_some(Ifb { up: true }),
+            trees,
+            feeds,
             table: Some(table),
         },
         names: Names::new(policy, ids),
     })
 }
 
-/// The trees alone, of places that have their numbers: all that the steps of a ramp change.
-///
-/// # Errors
-/// All that stands in the way, not the first only.
-pub fn trees(
-    policy: &Policy,
-    desired: &Desired,
-    facts: &Facts,
-    ids: &Ids,
-) -> Result<BTreeMap<DeviceName, Tree>, Vec<LowerError>> {
-    let mut trees = BTreeMap::new();
-    let mut errors = Vec::new();
-    for circuit in policy.circuits().values() {
-        match tree(circuit, desired, facts, ids) {
-            Ok(tree) => {
-                trees.insert(circuit.device.clone(), tree);
-            }
-            Err(mut more) => errors.append(&mut more),
-        }
-    }
-    if errors.is_empty() {
-        Ok(trees)
-    } else {
-        Err(errors)
-    }
-}
-
-/// The upward tree of a circuit.
-fn tree(
-    circuit: &Circuit,
-    desired: &Desired,
-    facts: &Facts,
-    ids: &Ids,
-) -> Result<Tree, Vec<LowerError>> {
-    let Some(device) = facts.devices.get(&circuit.device) else {
-        return Err(vec![LowerError::NoDevice {
-            circuit: circuit.name.clone(),
-            device: circuit.device.clone(),
-        }]);
-    };
-    let mut errors = Vec::new();
-    if let (Root::Foreign(root), TakeOver::Refuse) = (&device.root, circuit.takeover) {
-        errors.push(LowerError::ForeignRoot {
-            circuit: circuit.name.clone(),
-            device: circuit.device.clone(),
-            root: root.clone(),
-        });
-    }
-    let strangers = facts.strangers.iter();
-    errors.extend(
-        strangers
-            .filter(|stranger| stranger.device == circuit.device)
-            .cloned()
-            .map(|stranger| LowerError::Stranger { stranger }),
-    );
-    let Some(major) = ids.major(&circuit.device) else {
-        return Err(errors);
-    };
-    // Places are in order, the circuits' first.
-    let first = NodeKey::new(circuit.name.clone(), Place::Circuit);
-    let places: Vec<(&NodeKey, &Holding)> = desired
-        .nodes
-        .range(first..)
-        .take_while(|(key, _)| key.circuit == circuit.name)
-        .collect();
-    let parents: BTreeSet<NodeKey> = places.iter().filter_map(|(key, _)| key.parent()).collect();
-
-    let mut classes = BTreeMap::new();
-    for (key, holding) in places {
-        let Some(minor) = ids.minor(key) else {
-            continue;
-        };
-        let role = if parents.contains(key) {
-            Role::Inner
-        } else {
-            match leaf_kind(key, holding.leaf, &facts.leaves) {
-                Ok(kind) => Role::Leaf {
-                    priority: holding.priority,
-                    quantum: figures::quantum(holding.weight, device),
-                    leaf: Some(figures::leaf(kind, holding.ceiling.up, device)),
-                },
-                Err(error) => {
-                    errors.push(error);
-                    continue;
-                }
-            }
-        };
-        let parent = key.parent().and_then(|parent| ids.minor(&parent));
-        classes.insert(minor, class(circuit, holding, device, parent, role));
-    }
-    if errors.is_empty() {
-        Ok(Tree {
-            major,
-            default: Minor::CONTROL,
-            selector: crate::model::state::Selector::Priority,
-            classes,
-        })
-    } else {
-        Err(errors)
-    }
-}
-
-fn class(
-    circuit: &Circuit,
-    holding: &Holding,
-    device: &Device,
-    parent: Option<Minor>,
-    role: Role,
-) -> TcClass {
-    let (rate, ceil) = (holding.guarantee.up, holding.ceiling.up);
-    TcClass {
-        parent,
-        rate,
-        ceil,
-        burst: figures::burst(rate, device),
-        cburst: figures::burst(ceil, device),
-        overhead: circuit.overhead,
-        link_layer: circuit.link_layer,
-        role,
-    }
-}
-
-/// The kind of leaf for a place: what was asked for, or the best there is.
-fn leaf_kind(
-    place: &NodeKey,
-    choice: LeafChoice,
-    have: &BTreeSet<LeafKind>,
-) -> Result<LeafKind, LowerError> {
-    let kind = match choice {
-        LeafChoice::Best => {
-            let best = [LeafKind::FqCodel, LeafKind::Sfq];
-            return Ok(best
-                .into_iter()
-                .find(|kind| have.contains(kind))
-                .unwrap_or(LeafKind::Pfifo));
-        }
-        LeafChoice::Pfifo => LeafKind::Pfifo,
-        LeafChoice::Sfq => LeafKind::Sfq,
-        LeafChoice::FqCodel => LeafKind::FqCodel,
-        LeafChoice::Cake => LeafKind::Cake,
-    };
-    if have.contains(&kind) {
-        return Ok(kind);
-    }
-    Err(LowerError::NoLeaf {
-        place: place.clone(),
-        kind,
-        have: have.iter().map(|kind| kind.name().to_owned()).collect(),
-    })
-}
-
-/// Whether `key` is one of those without which a device cannot carry anything: its circuit, control, rest.
+/// Whether a class is one of those without which a tree cannot carry anything: pool, circuit, control, rest.
 #[must_use]
-pub const fn is_essential(key: &NodeKey) -> bool {
-    matches!(key.place, Place::Circuit | Place::Control | Place::Rest)
+pub const fn is_essential(spot: &Spot) -> bool {
+    match spot {
+        Spot::Pool(_) | Spot::PoolControl(_) => true,
+        Spot::Node(key) => matches!(key.place, Place::Circuit | Place::Control | Place::Rest),
+    }
 }

@@ -1,42 +1,44 @@
 //! What the kernel's numbers mean.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::layout::{Layout, Top, layouts};
 use crate::model::ids::Ids;
-use crate::model::names::DeviceName;
-use crate::model::node::{NodeKey, Place};
+use crate::model::names::{CircuitName, DeviceName};
+use crate::model::node::{NodeKey, Spot};
 use crate::model::state::{KernelState, Minor};
 use crate::policy::Policy;
 
-/// The places behind class numbers, for each device.
+/// What class numbers are for, in each tree.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Names {
-    places: BTreeMap<DeviceName, BTreeMap<Minor, NodeKey>>,
+    trees: BTreeMap<DeviceName, BTreeMap<Minor, Spot>>,
 }
 
 impl Names {
     /// What the numbers of `ids` mean under `policy`.
     #[must_use]
     pub fn new(policy: &Policy, ids: &Ids) -> Self {
-        let mut names = Self::default();
-        for circuit in policy.circuits().values() {
-            let control = NodeKey::new(circuit.name.clone(), Place::Control);
-            names
-                .places
-                .entry(circuit.device.clone())
-                .or_default()
-                .insert(Minor::CONTROL, control);
-        }
-        for (key, minor) in ids.minors() {
-            if let Some(circuit) = policy.circuits().get(&key.circuit) {
-                names
-                    .places
-                    .entry(circuit.device.clone())
-                    .or_default()
-                    .insert(minor, key.clone());
+        let tree = |layout: Layout<'_>| {
+            let mut spots = BTreeMap::new();
+            spots.extend(layout.control().map(|control| (Minor::CONTROL, control)));
+            for top in &layout.tops {
+                if let Top::Pool(pool, _) = top {
+                    let minor = ids.pool(&pool.name);
+                    spots.extend(minor.map(|minor| (minor, Spot::Pool(pool.name.clone()))));
+                }
             }
+            let circuits: BTreeSet<&CircuitName> =
+                layout.circuits().map(|circuit| &circuit.name).collect();
+            let places = ids
+                .minors()
+                .filter(|(key, _)| circuits.contains(&key.circuit));
+            spots.extend(places.map(|(key, minor)| (minor, Spot::Node(key.clone()))));
+            (layout.device.clone(), spots)
+        };
+        Self {
+            trees: layouts(policy).into_iter().map(tree).collect(),
         }
-        names
     }
 
     /// Takes over from `known` the names of classes that `held` still has and the policy no longer names,
@@ -45,18 +47,19 @@ impl Names {
         let keys: BTreeMap<Minor, &NodeKey> =
             known.minors().map(|(key, minor)| (minor, key)).collect();
         for (device, tree) in &held.trees {
-            let places = self.places.entry(device.clone()).or_default();
+            let spots = self.trees.entry(device.clone()).or_default();
             for minor in tree.classes.keys() {
                 if let Some(key) = keys.get(minor) {
-                    places.entry(*minor).or_insert_with(|| (*key).clone());
+                    let spot = || Spot::Node((*key).clone());
+                    spots.entry(*minor).or_insert_with(spot);
                 }
             }
         }
     }
 
-    /// The place that has `minor` in the tree of `device`.
+    /// What the class `minor` in the tree of `device` is for.
     #[must_use]
-    pub fn place(&self, device: &DeviceName, minor: Minor) -> Option<&NodeKey> {
-        self.places.get(device)?.get(&minor)
+    pub fn spot(&self, device: &DeviceName, minor: Minor) -> Option<&Spot> {
+        self.trees.get(device)?.get(&minor)
     }
 }

@@ -21,7 +21,7 @@ pub struct Host {
 }
 
 /// The bits of the packet mark that are ours: contiguous, at least two.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct MarkMask(u32);
 
 impl MarkMask {
@@ -39,6 +39,52 @@ impl MarkMask {
     #[must_use]
     pub const fn bits(self) -> u32 {
         self.0
+    }
+
+    /// How many bits there are.
+    #[must_use]
+    pub const fn width(self) -> u32 {
+        self.0.count_ones()
+    }
+
+    /// The bits that are not ours.
+    #[must_use]
+    pub const fn others(self) -> u32 {
+        !self.0
+    }
+
+    /// How many bits of a mark are below ours.
+    #[must_use]
+    pub const fn shift(self) -> u32 {
+        self.0.trailing_zeros()
+    }
+
+    /// The largest number that fits into our bits.
+    #[must_use]
+    pub const fn most(self) -> u32 {
+        self.0 >> self.shift()
+    }
+
+    /// A mark in which our bits say `number`; `None` where it does not fit.
+    #[must_use]
+    pub const fn holding(self, number: u32) -> Option<u32> {
+        if number <= self.most() {
+            Some(number << self.shift())
+        } else {
+            None
+        }
+    }
+
+    /// What our bits of `mark` say.
+    #[must_use]
+    pub const fn number(self, mark: u32) -> u32 {
+        (mark & self.0) >> self.shift()
+    }
+}
+
+impl Default for MarkMask {
+    fn default() -> Self {
+        Self::UPPER_16
     }
 }
 

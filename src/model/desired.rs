@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::circuit::LeafChoice;
 use super::class::{Priority, Weight};
-use super::names::{Origin, PhaseName};
+use super::names::{Origin, PhaseName, PoolName};
 use super::node::NodeKey;
 use crate::units::Rates;
 
@@ -15,6 +15,8 @@ use crate::units::Rates;
 pub struct Desired {
     /// The phase.
     pub phase: PhaseName,
+    /// What each pool carries.
+    pub pools: BTreeMap<PoolName, Rates>,
     /// What each place has.
     pub nodes: BTreeMap<NodeKey, Holding>,
 }

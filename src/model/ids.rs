@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::names::DeviceName;
+use super::circuit::MarkMask;
+use super::names::{DeviceName, PoolName};
 use super::node::{NodeKey, Place};
 use super::state::{Major, Minor};
 
@@ -18,6 +19,8 @@ use super::state::{Major, Minor};
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Ids {
     minors: BTreeMap<NodeKey, Minor>,
+    #[serde(default)]
+    pools: BTreeMap<PoolName, Minor>,
     majors: BTreeMap<DeviceName, Major>,
 }
 
@@ -25,10 +28,20 @@ pub struct Ids {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum IdsError {
     /// More places than a tree has class ids.
-    #[error("no class id is left for {key}: a host has at most {most} classes, sites and circuits", most = Minor::MOST)]
+    #[error(
+        "no class id is left for {key}: with these bits of the packet mark a host has at most {most} classes, sites and circuits"
+    )]
     Minors {
         /// The place.
         key: NodeKey,
+        /// How many there can be.
+        most: u16,
+    },
+    /// More pools than a tree has room for.
+    #[error("no class id is left for pool {pool}: a host has at most {most} pools", most = Minor::MOST_POOLS)]
+    Pools {
+        /// The pool.
+        pool: PoolName,
     },
     /// More devices than handles.
     #[error("no qdisc handle is left for {device}: a host has at most {most} shaped devices", most = Major::MOST)]
@@ -46,6 +59,17 @@ impl Ids {
             return Some(Minor::CONTROL);
         }
         self.minors.get(key).copied()
+    }
+
+    /// The minor of a pool, in the trees that its circuits share.
+    #[must_use]
+    pub fn pool(&self, pool: &PoolName) -> Option<Minor> {
+        self.pools.get(pool).copied()
+    }
+
+    /// The pools that have a minor, with it.
+    pub fn pools(&self) -> impl Iterator<Item = (&PoolName, Minor)> {
+        self.pools.iter().map(|(pool, minor)| (pool, *minor))
     }
 
     /// The handle major of `device`, where it has one.
@@ -85,36 +109,49 @@ impl Ids {
         }
     }
 
-    /// Gives a number to each of `keys` and `devices` that has none, and forgets all others.
+    /// Gives a number to everything `wanted` that has none, and forgets all others.
     ///
     /// # Errors
     /// Where no number is left.
-    pub fn assign(
-        &mut self,
-        keys: impl IntoIterator<Item = NodeKey>,
-        devices: impl IntoIterator<Item = DeviceName>,
-    ) -> Result<(), IdsError> {
-        let keys: BTreeSet<NodeKey> = keys
-            .into_iter()
-            .filter(|key| key.place != Place::Control)
-            .collect();
-        let devices: BTreeSet<DeviceName> = devices.into_iter().collect();
-        if self.minors.len() != keys.len() || !self.minors.keys().eq(&keys) {
-            self.minors.retain(|key, _| keys.contains(key));
-        }
+    pub fn assign(&mut self, wanted: Wanted) -> Result<(), IdsError> {
+        let Wanted {
+            mut keys,
+            devices,
+            pools,
+            mask,
+        } = wanted;
+        let last = Minor::last_in(mask);
+        keys.retain(|key| key.place != Place::Control);
+        self.minors
+            .retain(|key, minor| keys.contains(key) && *minor <= last);
         self.majors.retain(|device, _| devices.contains(device));
+        self.pools.retain(|pool, _| pools.contains(pool));
 
         let mut taken: BTreeSet<u16> = self.minors.values().map(|minor| minor.get()).collect();
-        taken.insert(Minor::CONTROL.get());
         for key in keys {
             if self.minors.contains_key(&key) {
                 continue;
             }
-            let minor = first_free(&key.to_string(), Minor::FIRST..=Minor::LAST, &taken)
+            let minor = first_free(&key.to_string(), Minor::FIRST..=last.get(), &taken)
                 .and_then(Minor::new)
-                .ok_or_else(|| IdsError::Minors { key: key.clone() })?;
+                .ok_or_else(|| IdsError::Minors {
+                    key: key.clone(),
+                    most: Minor::most_in(mask),
+                })?;
             taken.insert(minor.get());
             self.minors.insert(key, minor);
+        }
+
+        let mut taken: BTreeSet<u16> = self.pools.values().map(|minor| minor.get()).collect();
+        for pool in pools {
+            if self.pools.contains_key(&pool) {
+                continue;
+            }
+            let minor = first_free(pool.as_str(), Minor::FIRST_POOL..=Minor::FIRST - 1, &taken)
+                .and_then(Minor::new)
+                .ok_or_else(|| IdsError::Pools { pool: pool.clone() })?;
+            taken.insert(minor.get());
+            self.pools.insert(pool, minor);
         }
 
         let mut taken: BTreeSet<u16> = self.majors.values().map(|major| major.get()).collect();
@@ -134,6 +171,19 @@ impl Ids {
     }
 }
 
+/// What is to have a number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// Places on circuits; control has the same in every tree.
+    pub keys: BTreeSet<NodeKey>,
+    /// Devices with a tree.
+    pub devices: BTreeSet<DeviceName>,
+    /// Pools.
+    pub pools: BTreeSet<PoolName>,
+    /// The bits of the packet mark, in which each place's number has to find room.
+    pub mask: MarkMask,
+}
+
 /// The number that `name` hashes to within `range`, or the next that is not taken.
 fn first_free(
     name: &str,
@@ -141,7 +191,7 @@ fn first_free(
     taken: &BTreeSet<u16>,
 ) -> Option<u16> {
     let (first, last) = range.into_inner();
-    let count = u64::from(last - first) + 1;
+    let count = u64::from(last.checked_sub(first)?) + 1;
     let start = u16::try_from(fnv1a(name) % count).ok()? + first;
     (start..=last)
         .chain(first..start)
@@ -169,6 +219,18 @@ mod tests {
         name.parse().unwrap()
     }
 
+    fn wanted<'a>(
+        names: impl IntoIterator<Item = &'a str>,
+        devices: impl IntoIterator<Item = &'a str>,
+    ) -> Wanted {
+        Wanted {
+            keys: names.into_iter().map(class).collect(),
+            devices: devices.into_iter().map(device).collect(),
+            pools: BTreeSet::new(),
+            mask: MarkMask::UPPER_16,
+        }
+    }
+
     proptest! {
         /// A place keeps its number whatever comes and goes around it, and in whatever order.
         #[test]
@@ -177,10 +239,10 @@ mod tests {
             more in prop::collection::btree_set("[a-z]{1,6}", 0..40),
         ) {
             let mut ids = Ids::default();
-            ids.assign(names.iter().map(|name| class(name)), [device("wan0")]).unwrap();
+            ids.assign(wanted(names.iter().map(String::as_str), ["wan0"])).unwrap();
             let before = ids.clone();
             let all: BTreeSet<&String> = names.union(&more).collect();
-            ids.assign(all.iter().rev().map(|name| class(name)), [device("mpls0"), device("wan0")]).unwrap();
+            ids.assign(wanted(all.iter().rev().map(|name| name.as_str()), ["mpls0", "wan0"])).unwrap();
             for name in &names {
                 prop_assert_eq!(ids.minor(&class(name)), before.minor(&class(name)));
             }
@@ -202,7 +264,7 @@ mod tests {
             ],
             [(device("wan0"), Major::new(0x7a05).unwrap())],
         );
-        ids.assign(["video", "voice", "gateway"].map(class), [device("wan0")])
+        ids.assign(wanted(["video", "voice", "gateway"], ["wan0"]))
             .unwrap();
         assert_eq!(ids.minor(&class("video")), Some(number(0x77)));
         assert_eq!(ids.minor(&class("gateway")), Some(number(0x78)));
@@ -212,8 +274,44 @@ mod tests {
 
     #[test]
     fn a_host_that_is_full_says_so() {
-        let names = (0..=u32::from(Minor::MOST)).map(|number| class(&format!("c{number}")));
-        let error = Ids::default().assign(names, []).unwrap_err();
-        assert!(matches!(error, IdsError::Minors { .. }), "{error}");
+        for (mask, most) in [
+            (MarkMask::UPPER_16, 0x79f0),
+            (MarkMask::new(0x00ff_0000).unwrap(), 240),
+            (MarkMask::new(0b11).unwrap(), 0),
+        ] {
+            let full = |count: u16| Wanted {
+                keys: (0..count)
+                    .map(|number| class(&format!("c{number}")))
+                    .collect(),
+                mask,
+                ..wanted([], [])
+            };
+            assert_eq!(Minor::most_in(mask), most);
+            Ids::default().assign(full(most)).unwrap();
+            let error = Ids::default().assign(full(most + 1)).unwrap_err();
+            assert!(matches!(error, IdsError::Minors { .. }), "{error}");
+        }
+    }
+
+    /// A number that the mark can no longer say is given anew, the others stay.
+    #[test]
+    fn a_narrower_mark_moves_what_it_cannot_say() {
+        let mut ids = Ids::default();
+        let minor = |number| Minor::new(number).unwrap();
+        ids.learn(
+            [
+                (class("video"), minor(0x44)),
+                (class("voice"), minor(0x1234)),
+            ],
+            [],
+        );
+        let mask = MarkMask::new(0xff).unwrap();
+        ids.assign(Wanted {
+            mask,
+            ..wanted(["video", "voice"], [])
+        })
+        .unwrap();
+        assert_eq!(ids.minor(&class("video")), Some(minor(0x44)));
+        assert!(ids.minor(&class("voice")).unwrap() <= Minor::last_in(mask));
     }
 }

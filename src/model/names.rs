@@ -176,6 +176,11 @@ name!(
 pub struct DeviceName(Arc<str>);
 
 impl DeviceName {
+    /// One of ours, that needs no checking.
+    pub(super) fn known(name: &'static str) -> Self {
+        Self(name.into())
+    }
+
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

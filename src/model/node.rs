@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::names::{CircuitName, ClassName, SiteName};
+use super::names::{CircuitName, ClassName, PoolName, SiteName};
 
 /// A place in the tree of a circuit.
 ///
@@ -20,6 +20,40 @@ pub struct NodeKey {
     pub circuit: CircuitName,
     /// The place on it.
     pub place: Place,
+}
+
+/// What a class in a tree is for. Most are places on a circuit; a tree that circuits share has a pool above them.
+///
+/// Written `pool access`, `pool access control`, or as the place is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Spot {
+    /// A pool, above the circuits that share it.
+    Pool(PoolName),
+    /// What keeps the line alive, in a tree that the circuits of a pool share.
+    PoolControl(PoolName),
+    /// A place on a circuit.
+    Node(NodeKey),
+}
+
+impl Spot {
+    /// The place on a circuit; `None` for what is a pool's.
+    #[must_use]
+    pub const fn node(&self) -> Option<&NodeKey> {
+        match self {
+            Self::Node(key) => Some(key),
+            Self::Pool(_) | Self::PoolControl(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Spot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pool(pool) => f.pad(&format!("pool {pool}")),
+            Self::PoolControl(pool) => f.pad(&format!("pool {pool} control")),
+            Self::Node(key) => fmt::Display::fmt(key, f),
+        }
+    }
 }
 
 /// A place on a circuit, in the order in which they are told.

@@ -10,7 +10,7 @@ use super::circuit::{LinkLayer, MarkMask, Overhead};
 use super::class::Priority;
 use super::filter::Table;
 use super::names::DeviceName;
-use crate::units::Rate;
+use crate::units::{Direction, Rate};
 
 /// The lower half of a class id: a class within its tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -21,17 +21,34 @@ impl Minor {
     /// The class that HTB's `default` names in every tree: root options cannot be changed after
     /// creation, so this one is the same everywhere and for ever.
     pub const CONTROL: Self = Self(2);
-    /// The first that is given to a named place; those below are for what each tree has once.
+    /// The first that is given to a pool.
+    pub const FIRST_POOL: u16 = 3;
+    /// The first that is given to a place on a circuit; those below are for what each tree has once, and for pools.
     pub const FIRST: u16 = 0x10;
     /// The last: above it begin the handles of roots ([`Major`]), which leaves may not take.
     pub const LAST: u16 = 0x79ff;
-    /// How many places can have a number.
-    pub const MOST: u16 = Self::LAST - Self::FIRST + 1;
+    /// How many pools can have a number.
+    pub const MOST_POOLS: u16 = Self::FIRST - Self::FIRST_POOL;
 
     /// A minor of ours; `None` outside of the range.
     #[must_use]
     pub fn new(minor: u16) -> Option<Self> {
         (1..=Self::LAST).contains(&minor).then_some(Self(minor))
+    }
+
+    /// The last that a packet mark can say with the bits of `mask`.
+    #[must_use]
+    pub fn last_in(mask: MarkMask) -> Self {
+        let sayable = 1_u32
+            .checked_shl(mask.width())
+            .map_or(u32::MAX, |over| over - 1);
+        Self(u16::try_from(sayable).unwrap_or(u16::MAX).min(Self::LAST))
+    }
+
+    /// How many places on circuits can have a number that a packet mark can say with the bits of `mask`.
+    #[must_use]
+    pub fn most_in(mask: MarkMask) -> u16 {
+        (Self::last_in(mask).0 + 1).saturating_sub(Self::FIRST)
     }
 
     /// As a number.
@@ -138,6 +155,22 @@ pub struct Ifb {
 impl Ifb {
     /// Its name.
     pub const NAME: &'static str = "wanshift-down";
+
+    /// Its name, as that of a device.
+    #[must_use]
+    pub fn device() -> DeviceName {
+        DeviceName::known(Self::NAME)
+    }
+
+    /// Which traffic the tree of `device` shapes: on the IFB what arrives, everywhere else what leaves.
+    #[must_use]
+    pub fn direction(device: &DeviceName) -> Direction {
+        if device.as_str() == Self::NAME {
+            Direction::Down
+        } else {
+            Direction::Up
+        }
+    }
     /// Its kind, as the kernel calls it.
     pub const KIND: &'static str = "ifb";
 }

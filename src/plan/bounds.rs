@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::circuit::{Circuit, TakeOver};
+use crate::lower::{Top, layouts};
+use crate::model::circuit::{Pool, TakeOver};
 use crate::model::names::{DeviceName, PhaseName};
 use crate::policy::Policy;
-use crate::units::Rate;
+use crate::units::{Direction, Rate};
 
 /// Which devices belong together, and which may be taken from somebody else.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -24,7 +25,7 @@ pub struct Bounds {
 pub struct PoolBound {
     /// The devices.
     pub devices: BTreeSet<DeviceName>,
-    /// What the pool carries, upward.
+    /// What the pool carries in the direction that the trees on these devices shape.
     pub room: Rate,
 }
 
@@ -32,32 +33,39 @@ impl Bounds {
     /// As `policy` draws them in `phase`.
     #[must_use]
     pub fn of(policy: &Policy, phase: &PhaseName) -> Self {
-        let device = |circuit| {
-            policy
-                .circuits()
-                .get(circuit)
-                .map(|circuit| circuit.device.clone())
-        };
         let phase = policy.phases().get(phase);
-        let adopted = |circuit: &&Circuit| circuit.takeover == TakeOver::Adopt;
-        Self {
-            pools: policy
-                .pools()
-                .values()
-                .map(|pool| PoolBound {
-                    devices: pool.circuits.iter().filter_map(device).collect(),
-                    room: phase
-                        .map_or(pool.capacity, |phase| policy.capacity_in(pool, phase))
-                        .up,
-                })
-                .collect(),
-            adopt: policy
-                .circuits()
-                .values()
-                .filter(adopted)
-                .map(|circuit| circuit.device.clone())
-                .collect(),
+        let room =
+            |pool: &Pool| phase.map_or(pool.capacity, |phase| policy.capacity_in(pool, phase));
+        let mut pools = Vec::new();
+        for pool in policy.pools().values() {
+            let devices = pool.circuits.iter();
+            pools.push(PoolBound {
+                devices: devices
+                    .filter_map(|circuit| policy.tree_device(circuit).cloned())
+                    .collect(),
+                room: room(pool).up,
+            });
         }
+        let mut adopt = BTreeSet::new();
+        for layout in layouts(policy) {
+            if layout.direction == Direction::Down {
+                let tops = layout.tops.iter().map(|top| match top {
+                    Top::Pool(pool, _) => room(pool).down,
+                    Top::Circuit(circuit) => circuit.capacity.map_or(Rate::MIN, |rates| rates.down),
+                });
+                let sum = tops.map(Rate::bits).fold(0, u64::saturating_add);
+                pools.push(PoolBound {
+                    devices: BTreeSet::from([layout.device]),
+                    room: Rate::floor(sum),
+                });
+            } else if layout
+                .circuits()
+                .any(|circuit| circuit.takeover == TakeOver::Adopt)
+            {
+                adopt.insert(layout.device);
+            }
+        }
+        Self { pools, adopt }
     }
 
     /// Both: devices belong together where either says so.

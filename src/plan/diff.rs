@@ -7,11 +7,13 @@ use super::bounds::Bounds;
 use super::op::Op;
 use super::{Plan, Stage, Step};
 use crate::lower::{Names, is_essential};
-use crate::model::filter::Table;
+use crate::model::filter::{Slot, Table};
 use crate::model::names::DeviceName;
 use crate::model::state::{
-    ClassId, ForeignRoot, KernelState, Minor, Observed, Role, Root, TcClass, Tree,
+    ClassId, Feed, ForeignRoot, Ifb, KernelState, Minor, Observed, Role, Root, Selector, TcClass,
+    Tree,
 };
+use crate::units::Direction;
 
 /// Where a plan is to lead.
 #[derive(Debug, Clone, Copy)]
@@ -29,8 +31,10 @@ pub struct Goal<'a> {
 pub fn diff(observed: &Observed, goal: &Goal<'_>) -> Plan {
     let now = &observed.state;
     let mut stages = Stages::default();
-    let mut standing: BTreeSet<ClassId> = class_ids(now);
+    let mut standing = slots(now);
     let devices: BTreeSet<&DeviceName> = now.trees.keys().chain(goal.state.trees.keys()).collect();
+    stages.ifb(now.ifb, goal.state.ifb);
+    stages.feeds(&now.feeds, &goal.state.feeds);
 
     for device in devices {
         match (now.trees.get(device), goal.state.trees.get(device)) {
@@ -54,16 +58,18 @@ pub fn diff(observed: &Observed, goal: &Goal<'_>) -> Plan {
         }
     }
 
+    stages.part_with_ifb(now.ifb, goal.state.ifb);
+
     // What is named by the rules at each point: only what stands, and will still stand.
-    let wanted = class_ids(goal.state);
+    let wanted = slots(goal.state);
     let removed = stages.removed();
     let mut table = Cow::Borrowed(&now.table);
-    standing.retain(|id| wanted.contains(id) && !removed.contains(id));
+    standing.retain(|slot| wanted.contains(slot) && !removed.contains(slot));
     if !removed.is_empty() {
         let kept = restricted(goal.state.table.as_ref(), &standing);
         set_table(&mut stages.leave, &mut table, Cow::Owned(kept));
     }
-    let taken: BTreeSet<ClassId> = stages.taken().collect();
+    let taken: BTreeSet<Slot> = stages.taken().collect();
     if !taken.is_empty() {
         standing.extend(taken);
         let first = restricted(goal.state.table.as_ref(), &standing);
@@ -86,12 +92,23 @@ pub fn diff(observed: &Observed, goal: &Goal<'_>) -> Plan {
     }
 }
 
-fn class_ids(state: &KernelState) -> BTreeSet<ClassId> {
-    state
-        .trees
-        .values()
-        .flat_map(|tree| tree.classes.keys().map(|minor| id(tree, *minor)))
+/// Where rules may put packets.
+fn slots(state: &KernelState) -> BTreeSet<Slot> {
+    let trees = state.trees.iter();
+    trees
+        .flat_map(|(device, tree)| {
+            let minors = tree.classes.keys();
+            minors.map(move |minor| slot(device, id(tree, *minor)))
+        })
         .collect()
+}
+
+/// How rules say that a packet belongs to a class in the tree of `device`.
+fn slot(device: &DeviceName, id: ClassId) -> Slot {
+    match Ifb::direction(device) {
+        Direction::Up => Slot::Class(id),
+        Direction::Down => Slot::Mark(id.minor),
+    }
 }
 
 const fn id(tree: &Tree, minor: Minor) -> ClassId {
@@ -101,8 +118,8 @@ const fn id(tree: &Tree, minor: Minor) -> ClassId {
     }
 }
 
-fn restricted(table: Option<&Table>, standing: &BTreeSet<ClassId>) -> Option<Table> {
-    table.map(|table| table.without(|id| !standing.contains(&id)))
+fn restricted(table: Option<&Table>, standing: &BTreeSet<Slot>) -> Option<Table> {
+    table.map(|table| table.without(|slot| !standing.contains(&slot)))
 }
 
 fn set_table<'a>(ops: &mut Vec<Op>, now: &mut Cow<'a, Option<Table>>, to: Cow<'a, Option<Table>>) {
@@ -121,15 +138,69 @@ struct Stages {
     leave: Vec<Op>,
     remove: BTreeMap<usize, Vec<Op>>,
     shrink: BTreeMap<usize, Vec<Op>>,
+    unfeed: Vec<Op>,
     release: Vec<Op>,
     take_over: Vec<Op>,
     first_rules: Vec<Op>,
+    feed: Vec<Op>,
     grow: BTreeMap<usize, Vec<Op>>,
     leaves: Vec<Op>,
     rules: Vec<Op>,
 }
 
 impl Stages {
+    /// Makes the IFB, before there can be a tree on it, or sets it up.
+    fn ifb(&mut self, now: Option<Ifb>, goal: Option<Ifb>) {
+        let device = Ifb::device();
+        match (now, goal) {
+            (None, Some(_)) => self.take_over.push(Op::AddIfb { device }),
+            (Some(Ifb { up: false }), Some(Ifb { up: true })) => {
+                self.take_over.push(Op::RaiseIfb { device });
+            }
+            (Some(_), Some(_)) | (_, None) => {}
+        }
+    }
+
+    /// Deletes the IFB, once its tree is off.
+    fn part_with_ifb(&mut self, now: Option<Ifb>, goal: Option<Ifb>) {
+        if now.is_some() && goal.is_none() {
+            self.release.push(Op::DeleteIfb {
+                device: Ifb::device(),
+            });
+        }
+    }
+
+    fn feeds(&mut self, now: &BTreeMap<DeviceName, Feed>, goal: &BTreeMap<DeviceName, Feed>) {
+        let devices: BTreeSet<&DeviceName> = now.keys().chain(goal.keys()).collect();
+        for device in devices {
+            let (from, to) = (now.get(device).copied(), goal.get(device).copied());
+            if from == to {
+                continue;
+            }
+            let ops = if to.is_some() {
+                &mut self.feed
+            } else {
+                &mut self.unfeed
+            };
+            ops.push(Op::SetFeed {
+                device: device.clone(),
+                from,
+                to,
+            });
+        }
+    }
+
+    fn selector(ops: &mut Vec<Op>, device: &DeviceName, tree: &Tree, from: Selector) {
+        if from != tree.selector {
+            ops.push(Op::SetSelector {
+                device: device.clone(),
+                major: tree.major,
+                from,
+                to: tree.selector,
+            });
+        }
+    }
+
     fn release(&mut self, device: &DeviceName, tree: &Tree) {
         self.release.push(Op::DeleteRoot {
             device: device.clone(),
@@ -151,6 +222,7 @@ impl Stages {
             default: tree.default,
             over,
         });
+        Self::selector(&mut self.take_over, device, tree, Selector::Priority);
         let mut order: Vec<(usize, bool, Minor)> = tree
             .classes
             .keys()
@@ -162,7 +234,7 @@ impl Stages {
                 continue;
             };
             let essential = ancestry(tree, tree.default).contains(&minor)
-                || names.place(device, minor).is_some_and(is_essential);
+                || names.spot(device, minor).is_some_and(is_essential);
             let ops = if essential {
                 &mut self.take_over
             } else {
@@ -173,6 +245,7 @@ impl Stages {
     }
 
     fn change_tree(&mut self, device: &DeviceName, old: &Tree, new: &Tree) {
+        Self::selector(&mut self.take_over, device, new, old.selector);
         for (minor, class) in &old.classes {
             if new
                 .classes
@@ -219,10 +292,10 @@ impl Stages {
     }
 
     /// The classes with which devices are taken over.
-    fn taken(&self) -> impl Iterator<Item = ClassId> {
+    fn taken(&self) -> impl Iterator<Item = Slot> {
         self.take_over.iter().filter_map(|op| {
-            if let Op::AddClass { id, .. } = op {
-                Some(*id)
+            if let Op::AddClass { device, id, .. } = op {
+                Some(slot(device, *id))
             } else {
                 None
             }
@@ -230,11 +303,11 @@ impl Stages {
     }
 
     /// The classes that go.
-    fn removed(&self) -> BTreeSet<ClassId> {
+    fn removed(&self) -> BTreeSet<Slot> {
         let ops = self.remove.values().flatten();
         ops.filter_map(|op| {
-            if let Op::DeleteClass { id, .. } = op {
-                Some(*id)
+            if let Op::DeleteClass { device, id, .. } = op {
+                Some(slot(device, *id))
             } else {
                 None
             }
@@ -256,6 +329,10 @@ impl Stages {
             ops,
         }));
         stages.push(Stage {
+            step: Step::Unfeed,
+            ops: self.unfeed,
+        });
+        stages.push(Stage {
             step: Step::Release,
             ops: self.release,
         });
@@ -266,6 +343,10 @@ impl Stages {
         stages.push(Stage {
             step: Step::FirstRules,
             ops: self.first_rules,
+        });
+        stages.push(Stage {
+            step: Step::Feed,
+            ops: self.feed,
         });
         stages.extend(self.grow.into_iter().map(|(depth, ops)| Stage {
             step: Step::Grow { depth },

@@ -6,11 +6,13 @@
 //! 1. rules that no longer name the classes that go;
 //! 2. classes that go, the lower before the upper;
 //! 3. classes that shrink, children before parents, a level a stage;
-//! 4. devices given back;
-//! 5. devices taken over: root, circuit, control, rest; then rules that name these;
-//! 6. classes that grow or come, parents before children, a level a stage;
-//! 7. queues;
-//! 8. the rules as they should be.
+//! 4. nothing led to the IFB any more that should not be;
+//! 5. devices given back, the IFB deleted;
+//! 6. devices taken over: the IFB made, root, circuit, control, rest; then rules that name these;
+//! 7. packets led to the IFB: once there is a tree that knows every mark that the rules give;
+//! 8. classes that grow or come, parents before children, a level a stage;
+//! 9. queues;
+//! 10. the rules as they should be.
 
 mod bounds;
 mod conserve;
@@ -64,12 +66,16 @@ pub enum Step {
         /// The level.
         depth: usize,
     },
+    /// What no longer leads to the IFB.
+    Unfeed,
     /// Devices given back.
     Release,
     /// Devices taken over.
     TakeOver,
     /// Rules that name what a device was taken over with.
     FirstRules,
+    /// What leads to the IFB.
+    Feed,
     /// Classes that grow or come, so many levels below the root.
     Grow {
         /// The level.

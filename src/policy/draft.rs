@@ -19,6 +19,7 @@ use crate::model::phase::Phase;
 pub(super) struct Draft<'t> {
     pub(super) host: Option<Host>,
     pub(super) inside: Vec<(&'t str, At)>,
+    pub(super) mark_mask_at: At,
     pub(super) daemon: Daemon,
     pub(super) circuits: Vec<Written<'t, Circuit>>,
     pub(super) pools: Vec<Written<'t, Pool>>,
@@ -64,6 +65,7 @@ pub(super) fn read<'t>(cx: &mut Cx<'t>, files: &'t [Raw<'t>], host_file: &str) -
     Draft {
         host: facts,
         inside: host::inside(&top),
+        mark_mask_at: top.host.place("mark_mask"),
         daemon,
         circuits,
         pools,

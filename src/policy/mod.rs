@@ -148,6 +148,14 @@ impl Policy {
             .find(|pool| pool.circuits.contains(circuit))
     }
 
+    /// The device at whose root a circuit is shaped upward: its own, or the access device that its pool names.
+    #[must_use]
+    pub fn tree_device(&self, circuit: &CircuitName) -> Option<&DeviceName> {
+        let own = &self.circuits.get(circuit)?.device;
+        let pool = self.pool_of(circuit);
+        Some(pool.and_then(|pool| pool.device.as_ref()).unwrap_or(own))
+    }
+
     /// The circuit behind a device.
     #[must_use]
     pub fn circuit_behind(&self, device: &DeviceName) -> Option<&Circuit> {

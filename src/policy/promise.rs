@@ -1,7 +1,8 @@
 //! What each place has in a phase, once percentages, overrides and defaults are worked out.
 //!
 //! Percentages of a guarantee are of the parent's guarantee, those of a ceiling of the parent's
-//! ceiling; for what hangs below a circuit both are its share.
+//! ceiling; for what hangs below a circuit both are its share, but where its split follows demand: there
+//! its ceiling is what the phase lets it have.
 
 use std::collections::BTreeMap;
 
@@ -9,9 +10,10 @@ use super::Policy;
 use crate::model::circuit::{Circuit, LeafChoice};
 use crate::model::class::{Priority, Terms, Weight};
 use crate::model::desired::Holding;
+use crate::model::names::PoolName;
 use crate::model::node::{NodeKey, Place};
-use crate::model::phase::Phase;
-use crate::units::{Amounts, Percent, Rate, Rates};
+use crate::model::phase::{Follow, Phase};
+use crate::units::{Amounts, PerDirection, Percent, Rate, Rates};
 
 /// The part of its circuit's share that control has for certain.
 const CONTROL: Percent = Percent::whole(1);
@@ -23,10 +25,45 @@ impl Policy {
         let mut nodes = BTreeMap::new();
         for circuit in self.circuits.values() {
             if let Some(share) = self.share(phase, circuit) {
-                self.promise_circuit(phase, circuit, share, &mut nodes);
+                let most = self.most(phase, circuit, share);
+                self.promise_circuit(phase, circuit, share, most, &mut nodes);
             }
         }
         nodes
+    }
+
+    /// What each pool carries in `phase`.
+    #[must_use]
+    pub fn pools_in(&self, phase: &Phase) -> BTreeMap<PoolName, Rates> {
+        let pools = self.pools.values();
+        pools
+            .map(|pool| (pool.name.clone(), self.capacity_in(pool, phase)))
+            .collect()
+    }
+
+    /// What `circuit` never goes beyond: its share; where the split follows demand and a tree has its pool above it,
+    /// so that the kernel lends there, what the phase lets it have. Downward the circuits always share a tree.
+    fn most(&self, phase: &Phase, circuit: &Circuit, share: Rates) -> Rates {
+        let Some(pool) = self.pool_of(&circuit.name) else {
+            return share;
+        };
+        let follow = phase.splits.get(&pool.name).map(|split| &split.follow);
+        let Some(Follow::Demand { ceiling, .. }) = follow else {
+            return share;
+        };
+        let room = self.capacity_in(pool, phase);
+        let most = ceiling
+            .get(&circuit.name)
+            .map_or(room, |most| most.zip(room, Rate::min))
+            .zip(share, Rate::max);
+        PerDirection {
+            up: if pool.device.is_some() {
+                most.up
+            } else {
+                share.up
+            },
+            down: most.down,
+        }
     }
 
     /// The share of `circuit` in `phase`: of its pool's split, or its own capacity.
@@ -48,6 +85,7 @@ impl Policy {
         phase: &Phase,
         circuit: &Circuit,
         share: Rates,
+        most: Rates,
         nodes: &mut BTreeMap<NodeKey, Holding>,
     ) {
         let key = |place| NodeKey::new(circuit.name.clone(), place);
@@ -58,15 +96,15 @@ impl Policy {
             weight: Weight::ONE,
             leaf: circuit.leaf,
         };
-        let whole = plain(share, share);
+        let whole = plain(share, most);
         nodes.insert(key(Place::Circuit), whole);
 
-        let control = share.map(|share| Rate::floor(CONTROL.bits_of(share)).max(Rate::KBIT_64));
+        let control = share.map(control);
         nodes.insert(
             key(Place::Control),
             Holding {
                 priority: Priority::FIRST,
-                ..plain(control, share)
+                ..plain(control, most)
             },
         );
 
@@ -103,7 +141,7 @@ impl Policy {
             let guarantee = amounts(terms.guarantee, share);
             let tail = Holding {
                 priority: terms.priority,
-                ..plain(guarantee, clamp(terms.capacity, guarantee, share))
+                ..plain(guarantee, clamp(terms.capacity, guarantee, most))
             };
             nodes.insert(key(Place::Site(site.name.clone())), tail);
             if site.classes.is_empty() {
@@ -119,6 +157,12 @@ impl Policy {
             );
         }
     }
+}
+
+/// What control has for certain on a circuit with that share.
+#[must_use]
+pub fn control(share: Rate) -> Rate {
+    Rate::floor(CONTROL.bits_of(share)).max(Rate::KBIT_64)
 }
 
 /// What `terms` come to below `parent`.

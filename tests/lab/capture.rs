@@ -75,6 +75,9 @@ fn open(device: &str) -> OwnedFd {
     set(&socket, libc::SOL_PACKET, libc::PACKET_VERSION, version);
     set(&socket, libc::SOL_PACKET, PACKET_VNET_HDR, 1);
     set(&socket, libc::SOL_PACKET, PACKET_IGNORE_OUTGOING, 1);
+    // Has the kernel stamp a packet as it comes from the cable. Else its time is the one at which the
+    // receiving CPU got to it: on a busy machine several at once, where the line had them one by one.
+    set(&socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1);
     let request = libc::tpacket_req {
         tp_block_size: BLOCK as u32,
         tp_block_nr: BLOCKS as u32,

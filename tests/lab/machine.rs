@@ -3,6 +3,9 @@
 use nix::fcntl::{Flock, FlockArg};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 
 /// Says on standard error that a test was skipped, and why. A continuous integration run (`CI` is
 /// set) must skip nothing: there it fails.
@@ -53,4 +56,38 @@ pub fn quiet_machine() -> Flock<File> {
         .open(&path)
         .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     Flock::lock(file, FlockArg::LockExclusive).unwrap_or_else(|(_, error)| panic!("flock: {error}"))
+}
+
+/// A machine that has other things to do: two busy threads for each core.
+pub struct Busy {
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Busy {
+    /// Until it is dropped.
+    pub fn start() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let stop = Arc::new(AtomicBool::new(false));
+        let burn = |stop: Arc<AtomicBool>| {
+            move || {
+                while !stop.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            }
+        };
+        let threads = (0..2 * cores)
+            .map(|_| std::thread::spawn(burn(stop.clone())))
+            .collect();
+        Self { stop, threads }
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.threads
+            .drain(..)
+            .for_each(|thread| drop(thread.join()));
+    }
 }

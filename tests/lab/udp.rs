@@ -2,7 +2,7 @@
 
 use super::Namespace;
 use super::series::{Gauge, Series};
-use super::socket::{drops, run_first, udp};
+use super::socket::{drops, run_first, set, udp};
 use super::time::{SECOND, now, sleep_until};
 use nix::libc;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -17,6 +17,7 @@ pub struct UdpFlood {
     payload: usize,
     dscp: u8,
     first: bool,
+    bundle: usize,
 }
 
 /// How many datagrams go in one system call.
@@ -32,11 +33,12 @@ impl UdpFlood {
             payload: 1200,
             dscp: 0,
             first: false,
+            bundle: 1,
         }
     }
 
     /// The sender is a server with this port: the receiver opens the connection with a datagram of its
-    /// own, and what follows are replies.
+    /// own, and what follows are replies, to the address that this came from: it may be a translated one.
     pub fn source_port(mut self, port: u16) -> Self {
         self.from.1.set_port(port);
         self
@@ -61,6 +63,14 @@ impl UdpFlood {
         self
     }
 
+    /// So many datagrams travel as one packet, cut up at the end (UDP segmentation offload): they cost
+    /// little more than one, and a queue that counts packets holds that many times as much. For a flood
+    /// that shall never run dry, however late its sender is.
+    pub fn bundled(mut self, datagrams: usize) -> Self {
+        self.bundle = datagrams;
+        self
+    }
+
     /// The datagrams' DSCP.
     pub fn dscp(mut self, dscp: u8) -> Self {
         self.dscp = dscp;
@@ -70,16 +80,19 @@ impl UdpFlood {
     /// Sends until it is stopped.
     pub fn start(self) -> Running {
         let (dscp, rate, payload, first) = (self.dscp, self.rate, self.payload, self.first);
+        let message = payload * self.bundle;
         let receiver = self.to.0.make(|| udp(self.to.1, 0));
         let target = receiver.local_addr().unwrap();
         let source = self.from.1;
-        let sender = self.from.0.make(|| {
-            let socket = udp(source, dscp);
-            socket.connect(target).expect("a route");
-            socket
-        });
-        if source.port() != 0 {
-            receiver.send_to(&[0], source).expect("a route back");
+        let sender = self.from.0.make(|| udp(source, dscp));
+        let target = if source.port() == 0 {
+            target
+        } else {
+            opened(&receiver, &sender, source)
+        };
+        sender.connect(target).expect("a route");
+        if message > payload {
+            set(&sender, libc::SOL_UDP, libc::UDP_SEGMENT, payload as i32);
         }
         let gauge = Gauge::new();
         let of = gauge.clone();
@@ -89,7 +102,7 @@ impl UdpFlood {
             if first {
                 run_first();
             }
-            send(&sender, rate, payload, &of)
+            send(&sender, rate, message, &of)
         });
         Running {
             gauge,
@@ -130,11 +143,22 @@ pub struct Report {
     pub received: Series,
 }
 
-fn send(socket: &UdpSocket, rate: u64, payload: usize, gauge: &Gauge) -> u64 {
-    let mut data = vec![0u8; payload];
+/// The receiver asks; returns as whom the sender heard it.
+fn opened(receiver: &UdpSocket, sender: &UdpSocket, source: SocketAddr) -> SocketAddr {
+    for _ in 0..100 {
+        receiver.send_to(&[0], source).expect("a route back");
+        if let Ok((_, from)) = sender.recv_from(&mut [0]) {
+            return from;
+        }
+    }
+    panic!("nobody opened the flow from {source}");
+}
+
+fn send(socket: &UdpSocket, rate: u64, message: usize, gauge: &Gauge) -> u64 {
+    let mut data = vec![0u8; message];
     let mut part = libc::iovec {
         iov_base: data.as_mut_ptr().cast(),
-        iov_len: payload,
+        iov_len: message,
     };
     // SAFETY: all zeroes is a valid mmsghdr: no address, no control data.
     let mut one: libc::mmsghdr = unsafe { std::mem::zeroed() };
@@ -145,20 +169,20 @@ fn send(socket: &UdpSocket, rate: u64, payload: usize, gauge: &Gauge) -> u64 {
     let mut sent = 0u64;
     while !gauge.stopped() {
         let due = (u128::from(now() - start) * u128::from(rate) / 8 / u128::from(SECOND)) as u64;
-        let datagrams = (due.saturating_sub(sent) / payload as u64).min(BATCH as u64);
-        if datagrams == 0 {
+        let messages = (due.saturating_sub(sent) / message as u64).min(BATCH as u64);
+        if messages == 0 {
             let next =
-                (u128::from(sent + payload as u64) * 8 * u128::from(SECOND)).div_ceil(rate.into());
+                (u128::from(sent + message as u64) * 8 * u128::from(SECOND)).div_ceil(rate.into());
             // Not more often than every 200 µs: waking up costs more than sending a few at once.
             sleep_until((start + next as u64).max(now() + SECOND / 5000));
             continue;
         }
         // SAFETY: the batch holds that many headers, whose one buffer is `data`.
         let taken =
-            unsafe { libc::sendmmsg(socket.as_raw_fd(), batch.as_mut_ptr(), datagrams as u32, 0) };
+            unsafe { libc::sendmmsg(socket.as_raw_fd(), batch.as_mut_ptr(), messages as u32, 0) };
         // A refusal (a block answers with ICMP, a queue is full) is a loss like any other: what was
         // not sent in time is not sent later.
-        sent += if taken > 0 { taken as u64 } else { datagrams } * payload as u64;
+        sent += if taken > 0 { taken as u64 } else { messages } * message as u64;
     }
     sent
 }

@@ -4,7 +4,9 @@
 // Helpers of tests stand outside of what clippy takes for a test.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod arrivals;
 mod namespace;
+mod net;
 mod packets;
 mod policies;
 mod random;

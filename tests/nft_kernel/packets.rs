@@ -12,51 +12,49 @@ use wanshift::model::node::NodeKey;
 use wanshift::model::state::ClassId;
 
 use super::namespace::{Host, inside, nft as script, run, sh};
-use super::policies::{circuit, class, matching, site, table};
+use super::policies::{circuit, class, host, matching, site, table};
 use super::roundtrip::observed;
 
 fn rules() -> Classifier {
     let voice = || class("voice", vec![matching(&[], &[], &[], &[46])]);
-    Classifier {
-        circuits: vec![circuit(
-            "internet",
-            "wan0",
-            vec![
-                site("provins", &["10.77.101.0/24", "fd00:101::/64"], vec![]),
-                site("inner", &["10.77.102.0/24", "fd00:102::/64"], vec![voice()]),
-            ],
-            vec![
-                class(
-                    "gateway",
-                    vec![matching(
-                        &[],
-                        &["198.51.100.1/32", "fd00:20::5/128"],
-                        &["tcp/8443"],
-                        &[],
-                    )],
-                ),
-                class(
-                    "single",
-                    vec![matching(
-                        &[],
-                        &["192.0.2.10/32", "2001:db8:9::10/128"],
-                        &["udp/53", "tcp/80"],
-                        &[],
-                    )],
-                ),
-                class(
-                    "bulk",
-                    vec![matching(
-                        &["10.77.20.0/24", "fd00:20::/64"],
-                        &[],
-                        &["udp/5000-5100", "udp/6000"],
-                        &[],
-                    )],
-                ),
-                class("video", vec![matching(&[], &[], &[], &[46, 34])]),
-            ],
-        )],
-    }
+    host(vec![circuit(
+        "internet",
+        "wan0",
+        vec![
+            site("provins", &["10.77.101.0/24", "fd00:101::/64"], vec![]),
+            site("inner", &["10.77.102.0/24", "fd00:102::/64"], vec![voice()]),
+        ],
+        vec![
+            class(
+                "gateway",
+                vec![matching(
+                    &[],
+                    &["198.51.100.1/32", "fd00:20::5/128"],
+                    &["tcp/8443"],
+                    &[],
+                )],
+            ),
+            class(
+                "single",
+                vec![matching(
+                    &[],
+                    &["192.0.2.10/32", "2001:db8:9::10/128"],
+                    &["udp/53", "tcp/80"],
+                    &[],
+                )],
+            ),
+            class(
+                "bulk",
+                vec![matching(
+                    &["10.77.20.0/24", "fd00:20::/64"],
+                    &[],
+                    &["udp/5000-5100", "udp/6000"],
+                    &[],
+                )],
+            ),
+            class("video", vec![matching(&[], &[], &[], &[46, 34])]),
+        ],
+    )])
 }
 
 /// A host inside, the edge, and all that lies beyond, on one machine with many addresses.
@@ -527,7 +525,7 @@ fn connections_are_tracked_from_the_first_load() {
         assert!(tracked() > 0);
         // Even where no class is there yet but control.
         nft::apply(Some(&table), None).unwrap();
-        let early = table.without(|id| id.minor != wanshift::model::state::Minor::CONTROL);
+        let early = table.without(|slot| slot.minor() != wanshift::model::state::Minor::CONTROL);
         nft::apply(None, Some(&early)).unwrap();
         let before = tracked();
         assert!(tracked() > before);

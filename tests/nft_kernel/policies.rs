@@ -1,9 +1,12 @@
 //! Policies to classify by.
 
+use std::collections::BTreeSet;
+
 use wanshift::lower::classify::{CircuitRules, ClassRules, Classifier, SiteRules};
+use wanshift::model::circuit::MarkMask;
 use wanshift::model::class::{Dscp, Match, PortRange, Transport};
 use wanshift::model::filter::Table;
-use wanshift::model::ids::Ids;
+use wanshift::model::ids::{Ids, Wanted};
 use wanshift::model::names::{CircuitName, DeviceName};
 use wanshift::model::node::{NodeKey, Place};
 
@@ -56,49 +59,71 @@ pub fn circuit(
     CircuitRules {
         name: name.parse().unwrap(),
         device: device.parse().unwrap(),
+        also: vec![],
+        tree: device.parse().unwrap(),
         sites,
         classes,
     }
 }
 
+/// Those circuits on a host with an inside, and the usual bits.
+pub fn host(circuits: Vec<CircuitRules>) -> Classifier {
+    Classifier {
+        circuits,
+        inside: vec![device("lan0"), device("lan1")],
+        mask: MarkMask::default(),
+    }
+}
+
+pub fn device(name: &str) -> DeviceName {
+    name.parse().unwrap()
+}
+
+/// The circuit, known by further names.
+pub fn also(mut circuit: CircuitRules, names: &[&str]) -> CircuitRules {
+    circuit.also = names.iter().map(|name| device(name)).collect();
+    circuit
+}
+
 /// The example of the documentation.
 pub fn cd77() -> Classifier {
     let hdx = &["tcp/443", "udp/443", "tcp/1494", "tcp/2598"];
-    Classifier {
-        circuits: vec![
-            circuit(
-                "internet",
-                "wan0",
-                vec![],
-                vec![
-                    class("gateway", vec![matching(&[], &["192.0.2.10/32"], hdx, &[])]),
-                    class(
-                        "operations",
-                        vec![
-                            matching(&[], &["192.0.2.20/32"], &["udp/1194"], &[]),
-                            matching(&["10.77.9.0/24"], &[], &[], &[]),
-                        ],
-                    ),
-                    class("video", vec![matching(&[], &[], &[], &[46, 34])]),
-                ],
-            ),
-            circuit(
-                "mpls",
-                "mpls0",
-                vec![
-                    site("mds-provins", &["10.77.101.0/24"], vec![]),
-                    site("mds-nemours", &["10.77.102.0/24"], vec![]),
-                ],
-                vec![],
-            ),
-        ],
-    }
+    host(vec![
+        circuit(
+            "internet",
+            "wan0",
+            vec![],
+            vec![
+                class("gateway", vec![matching(&[], &["192.0.2.10/32"], hdx, &[])]),
+                class(
+                    "operations",
+                    vec![
+                        matching(&[], &["192.0.2.20/32"], &["udp/1194"], &[]),
+                        matching(&["10.77.9.0/24"], &[], &[], &[]),
+                    ],
+                ),
+                class("video", vec![matching(&[], &[], &[], &[46, 34])]),
+            ],
+        ),
+        circuit(
+            "mpls",
+            "mpls0",
+            vec![
+                site("mds-provins", &["10.77.101.0/24"], vec![]),
+                site("mds-nemours", &["10.77.102.0/24"], vec![]),
+            ],
+            vec![],
+        ),
+    ])
 }
 
 /// All that a policy can say, both families.
 pub fn everything() -> Classifier {
     let mut all = cd77();
-    all.circuits.push(circuit(
+    all.circuits[0].also = vec![device("wg0"), device("vrf1")];
+    // Two circuits in one tree.
+    all.circuits[1].tree = device("eth0");
+    let mut ip = circuit(
         "ip",
         "eth0.7",
         vec![
@@ -145,7 +170,9 @@ pub fn everything() -> Classifier {
             ),
             class("any", vec![matching(&[], &[], &[], &[])]),
         ],
-    ));
+    );
+    ip.tree = device("eth0");
+    all.circuits.push(also(ip, &["tun0"]));
     // Names as long as they may be, and prefixes up to the ends of all addresses.
     let long = "a23456789-123456789-123456789-12";
     all.circuits.push(circuit(
@@ -186,13 +213,14 @@ pub fn ids(rules: &Classifier) -> Ids {
 }
 
 pub fn renumber(ids: &mut Ids, rules: &Classifier) {
-    let keys = rules.circuits.iter().flat_map(keys);
-    let devices: Vec<DeviceName> = rules
-        .circuits
-        .iter()
-        .map(|circuit| circuit.device.clone())
-        .collect();
-    ids.assign(keys, devices).unwrap();
+    let circuits = rules.circuits.iter();
+    ids.assign(Wanted {
+        keys: circuits.clone().flat_map(keys).collect(),
+        devices: circuits.map(|circuit| circuit.tree.clone()).collect(),
+        pools: BTreeSet::new(),
+        mask: rules.mask,
+    })
+    .unwrap();
 }
 
 pub fn keys(circuit: &CircuitRules) -> Vec<NodeKey> {

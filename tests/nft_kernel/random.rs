@@ -7,17 +7,21 @@ use proptest::sample::{select, subsequence};
 use proptest::test_runner::{Config, TestRunner};
 use wanshift::kernel::nft;
 use wanshift::lower::classify::{CircuitRules, ClassRules, Classifier, SiteRules};
+use wanshift::model::circuit::MarkMask;
 use wanshift::model::class::Match;
-use wanshift::model::filter::{Action, Line, Table, Verdict};
+use wanshift::model::filter::{ChainRole, Line, MapName, Slot, Table};
 use wanshift::model::ids::Ids;
-use wanshift::model::state::ClassId;
+use wanshift::model::node::{NodeKey, Place};
+use wanshift::units::Direction;
 
 use super::namespace::inside;
-use super::policies::{circuit, class, matching, renumber, site};
+use super::policies::{also, circuit, class, device, matching, renumber, site};
 use super::roundtrip::{observed, same};
 
 const CIRCUITS: [&str; 3] = ["internet", "ip", "mpls-2"];
 const DEVICES: [&str; 4] = ["wan0", "eth0.7", "wg:1", "mpls0"];
+const OTHERS: [&str; 6] = ["wg0", "vrf1", "tun0", "gre:7", "v-1", "x"];
+const INSIDE: [&str; 2] = ["lan0", "br.9"];
 const NAMES: [&str; 5] = ["a", "b-1", "rest", "class", "tcp"];
 const SERVICES: [&str; 6] = [
     "tcp/80",
@@ -106,34 +110,64 @@ fn prefix(six: bool, block: u8, third: u8, longer: u8) -> String {
     net.trunc().to_string()
 }
 
+/// Bits of marks, enough for all numbers.
+const MASKS: [u32; 4] = [0xffff_0000, 0x0000_ffff, 0x0fff_ff00, 0xffff_ffff];
+
 fn policy() -> impl Strategy<Value = Classifier> {
     let devices = Just(DEVICES.to_vec()).prop_shuffle();
+    let others = Just(OTHERS.to_vec()).prop_shuffle();
     (
         some(&CIRCUITS, 3),
         devices,
-        prop::collection::vec((sites(), classes()), 3),
+        (
+            others,
+            prop::collection::vec(0_usize..3, 3),
+            some(&INSIDE, 2),
+        ),
+        prop::collection::vec((sites(), classes(), any::<bool>()), 3),
+        select(MASKS.to_vec()),
     )
-        .prop_map(|(names, devices, rules)| {
+        .prop_map(|(names, devices, (others, counts, inside), rules, mask)| {
+            let mut others = others.into_iter();
             let circuits: Vec<CircuitRules> = names
                 .into_iter()
                 .zip(devices)
+                .zip(counts)
                 .zip(rules)
-                .map(|((name, device), (sites, classes))| circuit(name, device, sites, classes))
+                .map(|(((name, device), count), (sites, classes, shared))| {
+                    let names: Vec<&str> = others.by_ref().take(count).collect();
+                    let mut circuit = also(circuit(name, device, sites, classes), &names);
+                    if shared {
+                        circuit.tree = self::device("access");
+                    }
+                    circuit
+                })
                 .collect();
-            Classifier { circuits }
+            Classifier {
+                circuits,
+                inside: inside.into_iter().map(self::device).collect(),
+                mask: MarkMask::new(mask).unwrap(),
+            }
         })
 }
 
-/// Which of the classes are missing: none, or one in so many.
-fn missing() -> impl Strategy<Value = Option<u16>> {
-    prop_oneof![2 => Just(None), 1 => select(vec![2_u16, 3, 7]).prop_map(Some)]
+/// Which of the slots are missing: none, or one in so many; of classes alone, of marks alone, or of both.
+fn missing() -> impl Strategy<Value = Missing> {
+    let some = (select(vec![2_u16, 3, 7]), 0_u8..3).prop_map(|(one_in, of)| Some((one_in, of)));
+    prop_oneof![2 => Just(None), 1 => some]
 }
 
-fn without(table: &Table, one_in: Option<u16>) -> Table {
-    match one_in {
-        None => table.clone(),
-        Some(n) => table.without(|id| id.minor.get() % n == 0),
-    }
+type Missing = Option<(u16, u8)>;
+
+fn is_missing(missing: Missing, slot: Slot) -> bool {
+    let Some((one_in, of)) = missing else {
+        return false;
+    };
+    let meant = match slot {
+        Slot::Class(_) => of != 1,
+        Slot::Mark(_) => of != 0,
+    };
+    meant && slot.minor().get().is_multiple_of(one_in)
 }
 
 #[test]
@@ -150,9 +184,10 @@ fn any_table_becomes_any_other() {
             .run(&steps, |steps| {
                 let mut ids = Ids::default();
                 let mut before = None;
-                for (rules, one_in) in steps {
+                for (rules, missing) in steps {
                     renumber(&mut ids, &rules);
-                    let after = without(&rules.table(&ids).unwrap(), one_in);
+                    let whole = rules.table(&ids).unwrap();
+                    let after = whole.without(|slot| is_missing(missing, slot));
                     if let Err(error) = nft::apply(before.as_ref(), Some(&after)) {
                         panic!("{error}\n{}", nft::render(before.as_ref(), Some(&after)));
                     }
@@ -168,44 +203,55 @@ fn any_table_becomes_any_other() {
     });
 }
 
-/// The classes to which a table can lead, and that nothing in it leads to what is not there.
-fn led_to(table: &Table) -> BTreeSet<ClassId> {
+/// The slots to which a table can lead, and that nothing in it leads to what is not there.
+fn led_to(table: &Table) -> BTreeSet<Slot> {
     let mut led = BTreeSet::new();
     for (name, chain) in &table.chains {
         for line in &chain.lines {
             let Line::Rule(rule) = line else {
                 panic!("{line:?}")
             };
-            match rule.action() {
-                Action::Goto(to) => assert!(table.chains.contains_key(to), "{name} → {to}"),
-                Action::Lookup(_, map) => assert!(table.maps.contains_key(map), "{name} → {map}"),
-                Action::Priority(id) => {
-                    led.insert(*id);
-                }
-                Action::Return | Action::Continue => {}
+            if let Some(to) = rule.action().target() {
+                assert!(table.chains.contains_key(to), "{name} → {to}");
+            }
+            if let Some(map) = rule.action().map() {
+                assert!(table.maps.contains_key(map), "{name} → {map}");
             }
         }
+        led.extend(chain.slot());
     }
     for verdict in table.maps.values().flat_map(|map| map.elements.values()) {
-        let Verdict::Goto(to) = verdict else {
-            panic!("{verdict:?}")
-        };
+        let to = verdict.target().unwrap();
         assert!(table.chains.contains_key(to), "{to}");
     }
     led
+}
+
+/// That what is marked at all ends with a mark: a chain for what came over a circuit has the rest of it.
+fn marked_or_left_out(table: &Table) {
+    let arrivals = &table.maps[&MapName::arrivals()];
+    for verdict in arrivals.elements.values() {
+        let Some(ChainRole::Down(circuit)) = verdict.target().and_then(ChainRole::of) else {
+            panic!("{verdict:?}")
+        };
+        let rest = NodeKey::new(circuit, Place::Rest);
+        let rest = ChainRole::Place(rest, Direction::Down).name();
+        assert!(table.chains.contains_key(&rest), "{rest}");
+    }
 }
 
 proptest! {
     #![proptest_config(Config { failure_persistence: None, ..Config::default() })]
 
     #[test]
-    fn a_table_without_classes_leads_to_none_of_them(rules in policy(), n in 1_u16..8) {
+    fn a_table_without_classes_leads_to_none_of_them(rules in policy(), n in 1_u16..8, of in 0_u8..3) {
         let mut ids = Ids::default();
         renumber(&mut ids, &rules);
         let whole = rules.table(&ids).unwrap();
-        let missing = |id: ClassId| id.minor.get().is_multiple_of(n);
+        let missing = |slot: Slot| is_missing(Some((n, of)), slot);
         let part = whole.without(missing);
-        prop_assert!(led_to(&part).into_iter().all(|id| !missing(id)));
+        prop_assert!(led_to(&part).into_iter().all(|slot| !missing(slot)));
+        marked_or_left_out(&part);
         prop_assert_eq!(part.without(missing), part.clone());
         prop_assert_eq!(whole.without(|_| false), whole);
     }

@@ -1,15 +1,16 @@
 //! What is written is what is read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wanshift::kernel::nft;
 use wanshift::lower::classify::Classifier;
-use wanshift::model::filter::Table;
+use wanshift::model::circuit::MarkMask;
+use wanshift::model::filter::{Slot, Table};
 use wanshift::model::node::NodeKey;
 use wanshift::model::state::ClassId;
 
 use super::namespace::{inside, nft as script, run};
-use super::policies::{cd77, circuit, everything, ids, keys, site, table};
+use super::policies::{cd77, circuit, everything, host, ids, keys, site, table};
 
 pub fn observed() -> Option<Table> {
     nft::read().unwrap()
@@ -45,7 +46,18 @@ fn a_table_survives_the_store() {
 #[test]
 fn what_is_loaded_is_read_back() {
     inside(|| {
-        for rules in [Classifier::default(), cd77(), everything()] {
+        let masked = |bits| Classifier {
+            mask: MarkMask::new(bits).unwrap(),
+            ..everything()
+        };
+        for rules in [
+            Classifier::default(),
+            cd77(),
+            everything(),
+            masked(0x0000_ffff),
+            masked(0x00ff_fff0),
+            masked(u32::MAX),
+        ] {
             let table = table(&rules);
             assert_eq!(observed(), None);
             nft::apply(None, Some(&table)).unwrap();
@@ -68,12 +80,20 @@ fn numbers_are_learnt_back() {
         let rules = everything();
         let ids = ids(&rules);
         nft::apply(None, Some(&table(&rules))).unwrap();
-        let learnt = observed().unwrap().class_ids();
+        let observed = observed().unwrap();
+        for (key, minor) in observed.minors() {
+            assert_eq!(ids.minor(&key), Some(minor), "{key}");
+        }
+        let down = observed.without(|slot| matches!(slot, Slot::Class(_)));
+        let learnt: BTreeSet<NodeKey> = down.minors().map(|(key, _)| key).collect();
+        let expected: BTreeSet<NodeKey> = rules.circuits.iter().flat_map(keys).collect();
+        assert_eq!(learnt, expected, "of what came alone");
+        let learnt = observed.class_ids();
         let expected: BTreeMap<NodeKey, ClassId> = rules
             .circuits
             .iter()
             .flat_map(|circuit| {
-                let major = ids.major(&circuit.device).unwrap();
+                let major = ids.major(&circuit.tree).unwrap();
                 let control =
                     NodeKey::new(circuit.name.clone(), wanshift::model::node::Place::Control);
                 keys(circuit)
@@ -167,9 +187,7 @@ fn ten_thousand_sites() {
             .iter()
             .map(|(name, four, six)| site(name, &[four, six], vec![]))
             .collect();
-        let rules = Classifier {
-            circuits: vec![circuit("mpls", "mpls0", sites, vec![])],
-        };
+        let rules = host(vec![circuit("mpls", "mpls0", sites, vec![])]);
         let all = table(&rules);
         let timed = |what: &str, work: &dyn Fn()| {
             let start = std::time::Instant::now();

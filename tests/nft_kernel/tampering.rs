@@ -87,6 +87,79 @@ tampering! {
     ];
     a_device_removed: ["delete element inet wanshift circuits { \"wan0\" }"];
     a_device_added: ["add element inet wanshift circuits { \"eth9\" : goto ip.up }"];
+    a_whole_mark_written: [
+        "flush chain inet wanshift ip.class.any/down",
+        "add rule inet wanshift ip.class.any/down meta mark set 0x00150000",
+    ];
+    another_class_marked: [
+        "flush chain inet wanshift ip.class.any/down",
+        "add rule inet wanshift ip.class.any/down meta mark set meta mark & 0x0000ffff | 0x00150000",
+    ];
+    a_mark_under_another_mask: [
+        "flush chain inet wanshift ip.class.any/down",
+        "add rule inet wanshift ip.class.any/down meta mark set meta mark & 0x000fffff | 0x00100000",
+    ];
+    bits_of_others_written: [
+        "flush chain inet wanshift ip.class.any/down",
+        "add rule inet wanshift ip.class.any/down meta mark set meta mark | 0x00150001",
+    ];
+    bits_of_a_mark_turned: [
+        "insert rule inet wanshift ip.class.any/down meta mark set meta mark ^ 0x00150000",
+    ];
+    a_mark_of_no_class: [
+        "flush chain inet wanshift ip.class.any/down",
+        "add rule inet wanshift ip.class.any/down meta mark set meta mark & 0x0000ffff | 0xffff0000",
+    ];
+    a_mark_restored_from_the_connection: [
+        "insert rule inet wanshift leaving meta mark set ct mark",
+    ];
+    a_mark_restored_at_the_end: ["add rule inet wanshift ip/down meta mark set ct mark and 0x00ff0000"];
+    other_bits_cleared: [
+        "add rule inet wanshift leaving meta mark & 0x0000ff00 != 0x0 meta mark set meta mark & 0xffff00ff",
+    ];
+    marks_compared_otherwise: [
+        "insert rule inet wanshift leaving meta mark & 0xffff0000 == { 0x00150000, 0x00160000, 0x00990000 } return",
+        "insert rule inet wanshift leaving meta mark & 0xf0f00000 == 0x00100000 return",
+        "insert rule inet wanshift leaving meta mark 0x10-0x20 return",
+        "insert rule inet wanshift leaving meta mark & 0xff00 == 0x1200 return",
+        "insert rule inet wanshift leaving meta mark != { 0x1, 0x2 } return",
+        "insert rule inet wanshift leaving ct mark & 0xffff0000 != 0x00150000 return",
+        "insert rule inet wanshift leaving ct mark 7 ct direction reply return",
+    ];
+    something_else_remembered: [
+        "insert rule inet wanshift remember ip dscp cs1 ct mark set ct mark & 0x0000ffff | 0x00480000",
+        "insert rule inet wanshift remember ip dscp ef ct mark set 0x006e0000",
+        "insert rule inet wanshift remember ip dscp ef ct mark set ct mark & 0x0000ffff | 0x00050000",
+    ];
+    nothing_remembered: ["flush chain inet wanshift remember"];
+    a_pair_of_devices_removed: ["delete element inet wanshift arrivals { \"wan0\" . \"lan0\" }"];
+    a_pair_of_devices_added: [
+        "add element inet wanshift arrivals { \"lan0\" . \"wan0\" : jump ip/down }",
+    ];
+    a_pair_of_devices_elsewhere: [
+        "delete element inet wanshift arrivals { \"wan0\" . \"lan0\" }",
+        "add element inet wanshift arrivals { \"wan0\" . \"lan0\" : goto internet/down }",
+    ];
+    a_pair_of_devices_accepted: [
+        "delete element inet wanshift arrivals { \"wan0\" . \"lan0\" }",
+        "add element inet wanshift arrivals { \"wan0\" . \"lan0\" : accept }",
+    ];
+    arrivals_of_another_kind: [
+        "flush chain inet wanshift leaving",
+        "delete map inet wanshift arrivals",
+        "add map inet wanshift arrivals { type ifname : verdict; }",
+        "add element inet wanshift arrivals { \"wan0\" : jump ip/down }",
+        "add rule inet wanshift leaving iifname vmap @arrivals",
+    ];
+    arrivals_looked_up_the_wrong_way_round: [
+        "add rule inet wanshift leaving oifname . iifname vmap @arrivals",
+    ];
+    a_site_by_source_removed: ["delete element inet wanshift ip.sites4/down { 10.1.0.0/16 }"];
+    sites_looked_up_the_wrong_way_round: [
+        "flush chain inet wanshift ip/down",
+        "add rule inet wanshift ip/down ip daddr vmap @ip.sites4/down",
+    ];
+    a_chain_from_a_circuit_flushed: ["flush chain inet wanshift ip/down"];
     a_map_flushed: ["flush map inet wanshift ip.sites4"];
     a_map_of_another_kind: [
         "flush chain inet wanshift ip.traffic",

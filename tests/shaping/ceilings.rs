@@ -2,30 +2,28 @@
 
 use std::time::Duration;
 
-use crate::host::{ALWAYS, Host, near, one_circuit, paid_rate};
+use crate::host::{ALWAYS, Host, Way, near, one_circuit, paid_rate};
 use crate::lab::address::*;
 use crate::lab::bulk::Bulk;
 use crate::lab::capture::Capture;
 use crate::lab::{measure, quiet_machine, ready, sleep};
 
-/// Bit/s on the wire of `wan0` with bulk to one port from the datacentre, over so many seconds.
-fn download(host: &Host, port: u16, seconds: u64) -> f64 {
-    let wire = Capture::start(host.lab.internet(), "edge0");
+/// Bit/s on the wire with bulk between a worker and one port of the gateway, over so many seconds.
+fn carried(host: &Host, way: Way, port: u16, seconds: u64) -> f64 {
+    let wire = way.wire(&host.lab);
     let flow = Bulk::tcp(
         (host.lab.internet(), WORKER),
         (host.lab.datacentre(), GATEWAY),
         port,
     )
-    .download()
-    .connections(4)
-    .start();
+    .connections(4);
+    let flow = match way {
+        Way::Up => flow.download().start(),
+        Way::Down => flow.start(),
+    };
     let (from, to) = measure(Duration::from_millis(700), Duration::from_secs(seconds));
     flow.stop();
-    paid_rate(
-        &wire.stop().only(|packet| packet.source_port == port),
-        from,
-        to,
-    )
+    paid_rate(&wire.stop().only(|packet| packet.port(port)), from, to)
 }
 
 fn ceilings() -> Host {
@@ -49,27 +47,35 @@ fn ceilings() -> Host {
 
 #[test]
 fn a_class_is_held_to_ten_and_to_a_hundred_megabits() {
+    ten_and_a_hundred(Way::Up);
+}
+
+pub fn ten_and_a_hundred(way: Way) {
     if !ready() {
         return;
     }
     let _quiet = quiet_machine();
     let host = ceilings();
     host.wanshift(&["apply"]);
-    near("10 mbit", download(&host, 1010, 5), 10e6, 2.0);
-    near("100 mbit", download(&host, 1100, 5), 100e6, 2.0);
+    near("10 mbit", carried(&host, way, 1010, 5), 10e6, 2.0);
+    near("100 mbit", carried(&host, way, 1100, 5), 100e6, 2.0);
 }
 
 #[test]
 fn a_class_is_held_to_a_gigabit() {
+    a_gigabit(Way::Up);
+}
+
+pub fn a_gigabit(way: Way) {
     if !ready() {
         return;
     }
     let _quiet = quiet_machine();
     let host = ceilings();
-    let free = download(&host, 2000, 1);
+    let free = carried(&host, way, 2000, 1);
     host.wanshift(&["apply"]);
-    let shaped = download(&host, 2000, 5);
-    let free = free.min(download_freed(&host));
+    let shaped = carried(&host, way, 2000, 5);
+    let free = free.min(carried_freely(&host, way));
     eprintln!("1000 mbit: {shaped:.0}, where {free:.0} pass unshaped");
     if free < 1.3e9 {
         eprintln!("not measured: this machine does not carry a gigabit at the moment");
@@ -79,13 +85,18 @@ fn a_class_is_held_to_a_gigabit() {
     near("1000 mbit", shaped, 1000e6, 2.0);
 }
 
-fn download_freed(host: &Host) -> f64 {
+fn carried_freely(host: &Host, way: Way) -> f64 {
     host.wanshift(&["teardown"]);
-    download(host, 2000, 1)
+    carried(host, way, 2000, 1)
 }
 
 #[test]
 fn a_site_is_held_to_its_tail_over_both_families() {
+    tails(Way::Up);
+}
+
+/// The example gives a tail of 8 mbit toward mds-nemours, and one of 2 mbit from there.
+pub fn tails(way: Way) {
     if !ready() {
         return;
     }
@@ -93,22 +104,29 @@ fn a_site_is_held_to_its_tail_over_both_families() {
     let host = with_ipv6("0s");
     host.wanshift(&["apply"]);
     let sites = [
-        (host.lab.provins(), [PROVINS, PROVINS6], 4e6),
-        (host.lab.nemours(), [NEMOURS, NEMOURS6], 8e6),
+        (host.lab.provins(), [PROVINS, PROVINS6], [4e6, 4e6]),
+        (host.lab.nemours(), [NEMOURS, NEMOURS6], [8e6, 2e6]),
     ];
     for (family, source) in [SESSION_HOST, SESSION_HOST6].into_iter().enumerate() {
-        let wire = Capture::start(host.lab.provider(), "edge0");
+        let behind = match way {
+            Way::Up => host.lab.provider(),
+            Way::Down => host.lab.datacentre(),
+        };
+        let wire = Capture::start(behind, "edge0");
         let flows = sites.map(|(site, addresses, _)| {
-            let from = (host.lab.datacentre(), source);
-            Bulk::tcp(from, (site, addresses[family]), 8080)
-                .connections(2)
-                .start()
+            let ends = [(host.lab.datacentre(), source), (site, addresses[family])];
+            let [from, to] = match way {
+                Way::Up => ends,
+                Way::Down => [ends[1], ends[0]],
+            };
+            Bulk::tcp(from, to, 8080).connections(2).start()
         });
         let (from, to) = measure(Duration::from_millis(1500), Duration::from_secs(5));
         flows.into_iter().for_each(|flow| drop(flow.stop()));
         let wire = wire.stop();
         for (site, addresses, tail) in sites {
-            let trace = wire.only(|packet| packet.target == Some(addresses[family]));
+            let trace = wire.only(|packet| packet.address(addresses[family]));
+            let tail = tail[usize::from(way == Way::Down)];
             near(site.label(), paid_rate(&trace, from, to), tail, 2.0);
         }
         // What is left in the queues of one family's flows must not count for the other's.

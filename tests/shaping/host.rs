@@ -1,13 +1,45 @@
 //! The program on the lab's edge, and what its classes counted.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tempfile::TempDir;
 
+use crate::lab::address::*;
+use crate::lab::capture::Capture;
 use crate::lab::trace::Trace;
-use crate::lab::{Lab, Nanos};
+use crate::lab::{Lab, Namespace, Nanos};
+
+/// The device whose tree shapes what arrives over a circuit.
+pub const DOWN: &str = "wanshift-down";
+
+/// Which of the two trees a test is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// What leaves over a circuit: seen where it arrives behind that.
+    Up,
+    /// What came over a circuit: seen where it arrives inside. As on the other side its bytes count with
+    /// the Ethernet header of the device that it leaves by, which is what HTB charges on the IFB.
+    Down,
+}
+
+impl Way {
+    /// Who sends over the internet circuit, and who receives; neither is translated.
+    pub fn ends(self, lab: &Lab) -> [(&Namespace, IpAddr); 2] {
+        let ends = [(lab.datacentre(), GATEWAY), (lab.internet(), WEB)];
+        match self {
+            Self::Up => ends,
+            Self::Down => [ends[1], ends[0]],
+        }
+    }
+
+    /// What passes between those, after its tree.
+    pub fn wire(self, lab: &Lab) -> Capture {
+        Capture::start(self.ends(lab)[1].0, "edge0")
+    }
+}
 
 /// A lab whose edge has policy files and a state directory.
 pub struct Host {
@@ -92,7 +124,8 @@ impl Host {
         self.lab.edge().run(program, &arguments)
     }
 
-    /// Bytes that each place on a device has sent, by its name in the policy.
+    /// Bytes that each place on a device has sent, by its name in the policy. What came over a circuit is
+    /// counted on [`DOWN`], where `control` is everybody's.
     pub fn counters(&self, device: &str) -> BTreeMap<String, u64> {
         let text = self
             .lab
@@ -111,7 +144,18 @@ impl Host {
                 _ => {}
             }
         }
-        let named = self.places();
+        let mut named = self.places();
+        if device == DOWN {
+            // A place's minor is the same in both trees.
+            let text = self.lab.edge().run("tc", &["qdisc", "show", "dev", device]);
+            let root = text.split_whitespace().nth(2).expect("a root qdisc");
+            named.retain(|place, _| !place.ends_with(".control"));
+            named.insert("control".into(), ":2".into());
+            for class in named.values_mut() {
+                let minor = class.split_once(':').unwrap().1;
+                *class = format!("{root}{minor}");
+            }
+        }
         let known = |(place, class): (String, String)| Some((place, *sent.get(class.as_str())?));
         named.into_iter().filter_map(known).collect()
     }

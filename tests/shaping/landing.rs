@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::host::Host;
+use crate::host::{DOWN, Host};
 use crate::lab::bulk::Bulk;
 use crate::lab::capture::Capture;
 use crate::lab::socket::udp;
@@ -21,11 +21,25 @@ pub fn lands(
     wanted: impl Fn(&Packet) -> bool,
     traffic: impl FnOnce(),
 ) {
-    let far = if device == "wan0" {
-        host.lab.internet()
-    } else {
-        host.lab.provider()
+    let far = match device {
+        "wan0" => host.lab.internet(),
+        "mpls0" => host.lab.provider(),
+        DOWN => host.lab.datacentre(),
+        _ => panic!("nobody listens behind {device}"),
     };
+    lands_at(host, device, far, place, wanted, traffic);
+}
+
+/// The same, where what passes a device is not seen on the wire that is its usual one.
+#[track_caller]
+pub fn lands_at(
+    host: &Host,
+    device: &str,
+    far: &Namespace,
+    place: &str,
+    wanted: impl Fn(&Packet) -> bool,
+    traffic: impl FnOnce(),
+) {
     let wire = Capture::start(far, "edge0");
     let before = host.counters(device);
     traffic();

@@ -13,6 +13,7 @@ mod ceilings;
 mod classification;
 mod conservation;
 mod control;
+mod down;
 mod frames;
 mod host;
 #[path = "../lab/mod.rs"]

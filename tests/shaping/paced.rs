@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::ceilings::with_ipv6;
+use crate::host::Way;
 use crate::lab::address::*;
 use crate::lab::bulk::Bulk;
 use crate::lab::paced::Paced;
@@ -11,6 +12,10 @@ use crate::lab::{quiet_machine, ready, sleep};
 
 #[test]
 fn a_paced_flow_loses_nothing_while_its_circuit_is_saturated_and_shifted() {
+    unnoticed(Way::Up);
+}
+
+pub fn unnoticed(way: Way) {
     if !ready() {
         return;
     }
@@ -23,33 +28,35 @@ fn a_paced_flow_loses_nothing_while_its_circuit_is_saturated_and_shifted() {
     );
     host.wanshift(&["apply"]);
     let lab = &host.lab;
-    let desktops = Bulk::tcp((lab.internet(), WORKER), (lab.datacentre(), GATEWAY), 443)
-        .download()
-        .connections(4)
+    let desk = (lab.datacentre(), SESSION_HOST);
+    let gateway = (lab.datacentre(), GATEWAY);
+    let (worker, web) = ((lab.internet(), WORKER), (lab.internet(), WEB));
+    let provider = (lab.provider(), PROVIDER);
+    let desktops = Bulk::tcp(worker, gateway, 443).connections(4);
+    // Of the circuit's rest, and of the other circuit's.
+    let (desktops, rest, transfers) = match way {
+        Way::Up => (desktops.download(), (desk, web), (desk, provider)),
+        Way::Down => (desktops, (web, gateway), (provider, desk)),
+    };
+    let desktops = desktops.start();
+    let rest = UdpFlood::new(rest.0, rest.1, 9000).rate(60_000_000).start();
+    let transfers = UdpFlood::new(transfers.0, transfers.1, 9000)
+        .rate(150_000_000)
         .start();
-    let rest = UdpFlood::new(
-        (lab.datacentre(), SESSION_HOST),
-        (lab.internet(), WEB),
-        9000,
-    )
-    .rate(60_000_000)
-    .start();
-    let transfers = UdpFlood::new(
-        (lab.datacentre(), SESSION_HOST),
-        (lab.provider(), PROVIDER),
-        9000,
-    )
-    .rate(150_000_000)
-    .start();
     sleep(Duration::from_secs(1));
-    // The help desk on the internet circuit, before translation; a site on the other one.
-    let help = Paced::new((lab.datacentre(), OPERATIONS), (lab.internet(), WEB), 9001).start();
-    let desk = Paced::new(
-        (lab.datacentre(), SESSION_HOST6),
-        (lab.provins(), PROVINS6),
-        9002,
-    )
-    .start();
+    // The help desk on the internet circuit, upward before translation; a site on the other one.
+    let site = [(lab.datacentre(), SESSION_HOST6), (lab.provins(), PROVINS6)];
+    let (help, desk) = match way {
+        Way::Up => (
+            Paced::new((lab.datacentre(), OPERATIONS), web, 9001),
+            Paced::new(site[0], site[1], 9002),
+        ),
+        Way::Down => (
+            Paced::new(worker, (lab.datacentre(), VPN), 1194),
+            Paced::new(site[1], site[0], 9002),
+        ),
+    };
+    let (help, desk) = (help.start(), desk.start());
     sleep(Duration::from_secs(1));
     host.wanshift(&["phase", "telework"]);
     sleep(Duration::from_millis(700));

@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use crate::host::{ALWAYS, Host, near, one_circuit};
-use crate::lab::address::*;
+use crate::host::{ALWAYS, Host, Way, near, one_circuit};
 use crate::lab::bulk::Bulk;
-use crate::lab::capture::Capture;
 use crate::lab::udp::UdpFlood;
 use crate::lab::{measure, quiet_machine, ready};
 
@@ -23,12 +21,11 @@ fn hundred(classes: &[(&str, u16, &str)]) -> Host {
     host
 }
 
-/// Bulk over TCP from the datacentre to each port at once: bit/s on the wire of each. `flood` is a port
-/// that datagrams at 150 mbit go to besides.
-fn compete<const N: usize>(host: &Host, ports: [u16; N], flood: Option<u16>) -> [f64; N] {
-    let wire = Capture::start(host.lab.internet(), "edge0");
-    let from = (host.lab.datacentre(), GATEWAY);
-    let to = (host.lab.internet(), WEB);
+/// Bulk over TCP to each port at once: bit/s on the wire of each. `flood` is a port that datagrams at
+/// 150 mbit go to besides.
+fn compete<const N: usize>(host: &Host, way: Way, ports: [u16; N], flood: Option<u16>) -> [f64; N] {
+    let wire = way.wire(&host.lab);
+    let [from, to] = way.ends(&host.lab);
     let datagrams = flood.map(|port| UdpFlood::new(from, to, port).rate(150_000_000).start());
     let flows = ports.map(|port| Bulk::tcp(from, to, port).connections(4).start());
     let (start, end) = measure(Duration::from_secs(1), Duration::from_secs(4));
@@ -47,6 +44,10 @@ fn compete<const N: usize>(host: &Host, ports: [u16; N], flood: Option<u16>) -> 
 
 #[test]
 fn spare_capacity_goes_to_the_lower_priority_first() {
+    by_priority(Way::Up);
+}
+
+pub fn by_priority(way: Way) {
     if !ready() {
         return;
     }
@@ -55,19 +56,23 @@ fn spare_capacity_goes_to_the_lower_priority_first() {
         ("first", 1001, "guarantee = \"10mbit\"\npriority = 1"),
         ("last", 1002, "guarantee = \"10mbit\"\npriority = 5"),
     ]);
-    let [first, last] = compete(&host, [1001, 1002], None);
+    let [first, last] = compete(&host, way, [1001, 1002], None);
     near("the first", first, 90e6, 3.0);
     near("the last", last, 10e6, 3.0);
 }
 
 #[test]
 fn spare_capacity_of_one_priority_goes_by_weight() {
+    by_weight(Way::Up);
+}
+
+pub fn by_weight(way: Way) {
     if !ready() {
         return;
     }
     let _quiet = quiet_machine();
     let host = hundred(&[("one", 1001, "weight = 1"), ("three", 1003, "weight = 3")]);
-    let [one, three] = compete(&host, [1001, 1003], None);
+    let [one, three] = compete(&host, way, [1001, 1003], None);
     near("both", one + three, 100e6, 2.0);
     near(
         "in a thousandth, one to three",
@@ -79,6 +84,10 @@ fn spare_capacity_of_one_priority_goes_by_weight() {
 
 #[test]
 fn a_guarantee_is_kept_while_others_flood_the_circuit() {
+    by_guarantee(Way::Up);
+}
+
+pub fn by_guarantee(way: Way) {
     if !ready() {
         return;
     }
@@ -88,7 +97,7 @@ fn a_guarantee_is_kept_while_others_flood_the_circuit() {
         ("eager", 1002, "priority = 0"),
         ("other", 1003, "guarantee = \"20mbit\"\npriority = 4"),
     ]);
-    let [promised, other] = compete(&host, [1001, 1003], Some(1002));
+    let [promised, other] = compete(&host, way, [1001, 1003], Some(1002));
     near("what was promised", promised, 40e6, 2.0);
     near("what was promised to another", other, 20e6, 2.0);
 }

@@ -4,6 +4,7 @@
 //! for its ports, and versions differ. All the ways that it has to say a thing that we say are read as
 //! that thing; all else is kept as it was printed, and so is unequal to anything of ours.
 
+mod mark;
 mod rule;
 
 use std::collections::BTreeMap;
@@ -109,6 +110,10 @@ fn verdict_map(body: &[&str]) -> Option<VerdictMap> {
     cursor.skip_ends();
     cursor.expect(&["type"])?;
     let kind = match cursor.next()? {
+        "ifname" if cursor.take(".") => {
+            cursor.expect(&["ifname"])?;
+            MapKind::Pair
+        }
         "ifname" => MapKind::Device,
         "ipv4_addr" => MapKind::Address4,
         "ipv6_addr" => MapKind::Address6,
@@ -116,7 +121,7 @@ fn verdict_map(body: &[&str]) -> Option<VerdictMap> {
     };
     cursor.expect(&[":", "verdict"])?;
     cursor.skip_ends();
-    if kind != MapKind::Device {
+    if matches!(kind, MapKind::Address4 | MapKind::Address6) {
         cursor.expect(&["flags", "interval"])?;
     }
     cursor.skip_ends();
@@ -129,14 +134,14 @@ fn verdict_map(body: &[&str]) -> Option<VerdictMap> {
                 .copied()
                 .filter(|token| *token != END)
                 .collect();
-            match words.as_slice() {
-                // After the last comma, in a text of ours.
-                [] => {}
-                [key, ":", verdict @ ..] => {
-                    elements.insert(Element::read(kind, key)?, self::verdict(verdict));
-                }
-                _ => return None,
+            // After the last comma, in a text of ours.
+            if words.is_empty() {
+                continue;
             }
+            let colon = words.iter().position(|word| *word == ":")?;
+            let (key, verdict) = words.split_at(colon);
+            let element = Element::read(kind, &key.join(" "))?;
+            elements.insert(element, self::verdict(verdict.get(1..)?));
         }
     }
     cursor.skip_ends();
@@ -149,6 +154,7 @@ fn verdict_map(body: &[&str]) -> Option<VerdictMap> {
 fn verdict(words: &[&str]) -> Verdict {
     match words {
         ["goto", chain] => Verdict::Goto(ChainName::new(chain)),
+        ["jump", chain] => Verdict::Jump(ChainName::new(chain)),
         _ => Verdict::Foreign(words.join(" ")),
     }
 }

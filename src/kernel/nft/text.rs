@@ -66,6 +66,15 @@ impl<'a> Cursor<'a> {
         words.iter().all(|word| self.take(word)).then_some(())
     }
 
+    /// Steps over `words`, if they are what comes next.
+    pub(super) fn take_all(&mut self, words: &[&str]) -> bool {
+        let found = self.tokens.starts_with(words);
+        if found {
+            self.tokens = self.tokens.get(words.len()..).unwrap_or_default();
+        }
+        found
+    }
+
     pub(super) fn skip_ends(&mut self) {
         while self.take(END) || self.take(";") {}
     }

@@ -2,10 +2,12 @@
 
 use std::fmt::Write as _;
 
+use crate::model::circuit::MarkMask;
 use crate::model::filter::{
     Action, Chain, ChainName, ChainRole, FAMILY, Field, FieldKind, Foreign, Hook, Line, MapKind,
-    NAME, Rule, Table, Values, Verdict, VerdictMap,
+    NAME, Range, Rule, Table, Values, Verdict, VerdictMap, remembered,
 };
+use crate::units::Direction;
 
 /// The whole table, as an administrator would write it, with remarks: what `nft -f` takes.
 #[must_use]
@@ -54,13 +56,25 @@ fn order(name: &ChainName) -> (u8, String, u8, String) {
         |circuit: &dyn std::fmt::Display, place| (1, circuit.to_string(), place, name.to_string());
     match ChainRole::of(name) {
         Some(ChainRole::Leaving) => (0, String::new(), 0, name.to_string()),
+        Some(ChainRole::Remember) => (0, String::new(), 1, name.to_string()),
         Some(ChainRole::Up(circuit)) => of(&circuit, 0),
         Some(ChainRole::Own(circuit)) => of(&circuit, 1),
         Some(ChainRole::Line(circuit)) => of(&circuit, 2),
         Some(ChainRole::Hand(circuit)) => of(&circuit, 3),
         Some(ChainRole::Traffic(circuit)) => of(&circuit, 4),
-        Some(ChainRole::Classes { of: key, .. }) => of(&key.circuit, 5),
-        Some(ChainRole::Place(key)) => of(&key.circuit, 6),
+        Some(ChainRole::Classes {
+            of: key,
+            direction: Direction::Up,
+            ..
+        }) => of(&key.circuit, 5),
+        Some(ChainRole::Place(key, Direction::Up)) => of(&key.circuit, 6),
+        Some(ChainRole::Down(circuit)) => of(&circuit, 7),
+        Some(ChainRole::Classes {
+            of: key,
+            direction: Direction::Down,
+            ..
+        }) => of(&key.circuit, 8),
+        Some(ChainRole::Place(key, Direction::Down)) => of(&key.circuit, 9),
         None => (2, String::new(), 0, name.to_string()),
     }
 }
@@ -69,6 +83,10 @@ fn remark(name: &ChainName) -> Option<String> {
     Some(match ChainRole::of(name)? {
         ChainRole::Leaving => {
             "packets about to leave, before their source is translated".to_owned()
+        }
+        ChainRole::Remember => {
+            "code points that classes go by, in the connection's mark: replies may lack them"
+                .to_owned()
         }
         ChainRole::Up(circuit) => format!("all that leaves over {circuit}"),
         ChainRole::Own(circuit) => format!("what this host itself sends over {circuit}"),
@@ -79,10 +97,13 @@ fn remark(name: &ChainName) -> Option<String> {
             format!("what this host is reached by over {circuit}, within bounds")
         }
         ChainRole::Traffic(circuit) => format!("{circuit}: sites by address, then the rest of it"),
+        ChainRole::Down(circuit) => {
+            format!("all that came over {circuit}: sites by address, then the rest of it")
+        }
         ChainRole::Classes { of, .. } => {
             format!("classes of {of}; named after these rules, so that new ones are another chain")
         }
-        ChainRole::Place(_) => return None,
+        ChainRole::Place(..) => return None,
     })
 }
 
@@ -106,6 +127,7 @@ fn foreign(text: &mut String, foreign: &Foreign) {
 pub(super) fn map_definition(map: &VerdictMap) -> &'static str {
     match map.kind {
         MapKind::Device => "type ifname : verdict;",
+        MapKind::Pair => "type ifname . ifname : verdict;",
         MapKind::Address4 => "type ipv4_addr : verdict; flags interval;",
         MapKind::Address6 => "type ipv6_addr : verdict; flags interval;",
     }
@@ -137,6 +159,7 @@ fn chain(text: &mut String, name: &ChainName, chain: &Chain) {
 pub(super) fn verdict(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Goto(chain) => format!("goto {chain}"),
+        Verdict::Jump(chain) => format!("jump {chain}"),
         Verdict::Foreign(text) => text.clone(),
     }
 }
@@ -150,7 +173,7 @@ pub(super) fn rule(rule: &Line) -> String {
     };
     let mut text = String::new();
     for (field, values) in rule.criteria() {
-        let _ = write!(text, "{} {} ", field.text(), self::values(*field, values));
+        let _ = write!(text, "{} ", criterion(*field, values));
     }
     if let Some(limit) = rule.limit() {
         let rate = bytes(limit.bytes_per_second);
@@ -170,16 +193,55 @@ pub(super) fn rule(rule: &Line) -> String {
 fn action(rule: &Rule) -> String {
     match rule.action() {
         Action::Goto(chain) => format!("goto {chain}"),
+        Action::Jump(chain) => format!("jump {chain}"),
         Action::Lookup(key, map) => format!("{} vmap @{map}", key.text()),
         Action::Priority(id) => format!("meta priority set {id}"),
+        Action::Mark { mask, minor } => set_bits("meta mark", *mask, minor.get().into()),
+        Action::Unmark(mask) => set_bits("meta mark", *mask, 0),
+        Action::Remember { mask, dscp } => set_bits("ct mark", *mask, remembered(*dscp)),
         Action::Return => "return".to_owned(),
         Action::Continue => "continue".to_owned(),
     }
 }
 
-fn values(field: Field, values: &Values) -> String {
+/// Sets those bits of a mark to a number that fits there; the others stay.
+fn set_bits(what: &str, mask: MarkMask, number: u32) -> String {
+    let mut text = format!("{what} set");
+    let others = mask.others();
+    let number = mask.holding(number).unwrap_or(mask.bits());
+    if others != 0 {
+        let _ = write!(text, " {what} & {others:#010x}");
+    }
+    match (others, number) {
+        (0, _) => {
+            let _ = write!(text, " {number:#010x}");
+        }
+        (_, 0) => {}
+        _ => {
+            let _ = write!(text, " | {number:#010x}");
+        }
+    }
+    text
+}
+
+fn criterion(field: Field, values: &Values) -> String {
     let kind = field.kind();
-    let texts = spelled(kind, values);
+    let FieldKind::Mark(mask) = kind else {
+        return format!("{} {}", field.text(), several(spelled(kind, values)));
+    };
+    let mut text = field.text().to_owned();
+    if mask.others() != 0 {
+        let _ = write!(text, " & {:#010x}", mask.bits());
+    }
+    // All but one may be very many.
+    let _ = match values.missing(kind) {
+        Some(one) => write!(text, " != {}", kind.write(Range::one(one))),
+        None => write!(text, " == {}", several(spelled(kind, values))),
+    };
+    text
+}
+
+fn several(texts: Vec<String>) -> String {
     match texts.as_slice() {
         [one] => one.clone(),
         _ => format!("{{ {} }}", texts.join(", ")),
@@ -198,7 +260,7 @@ fn spelled(kind: FieldKind, values: &Values) -> Vec<String> {
     }
     ranges
         .flat_map(|range| range.first()..=range.last())
-        .map(|value| kind.write(crate::model::filter::Range::one(value)))
+        .map(|value| kind.write(Range::one(value)))
         .collect()
 }
 

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::fate::Fate;
 use super::names::{ChainName, ChainRole};
-use super::rule::Action;
 use super::tell::{self, Told};
-use super::{Chain, Line, Table, Verdict};
+use super::{Chain, Line, Table};
 use crate::model::node::{NodeKey, Place};
+use crate::units::Direction;
 
 /// How the rules of one place change, each in words.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -40,37 +41,89 @@ impl Table {
     /// tables as that of sorting.
     #[must_use]
     pub fn changes_to(&self, to: &Self) -> BTreeMap<Option<NodeKey>, RuleChanges> {
-        let mut changes = Changes::new();
+        let mut sides = Sides::default();
         if self == to {
-            return changes;
+            return sides.up;
         }
         let (old, new) = (by_purpose(self), by_purpose(to));
         for (purpose, chain) in &old {
-            compare_chains(
-                &mut changes,
-                purpose,
-                Some(chain),
-                new.get(purpose).copied(),
-            );
+            let after = new.get(purpose).copied();
+            compare_chains(sides.of(purpose.direction()), purpose, Some(chain), after);
         }
         for (purpose, chain) in new
             .iter()
             .filter(|(purpose, _)| !old.contains_key(*purpose))
         {
-            compare_chains(&mut changes, purpose, None, Some(chain));
+            compare_chains(sides.of(purpose.direction()), purpose, None, Some(chain));
         }
-        compare_maps(&mut changes, self, to);
-        compare_whole(&mut changes, self, to);
+        compare_maps(&mut sides, self, to);
+        compare_whole(&mut sides.up, self, to);
+        let mut changes = sides.together();
         changes.retain(|_, changes| !changes.is_empty());
         changes
     }
 }
 
+/// What changes for packets of each direction.
+#[derive(Default)]
+struct Sides {
+    /// For those that leave over a circuit, or for all.
+    up: Changes,
+    /// For those that came over one.
+    down: Changes,
+}
+
+impl Sides {
+    const fn of(&mut self, direction: Direction) -> &mut Changes {
+        match direction {
+            Direction::Up => &mut self.up,
+            Direction::Down => &mut self.down,
+        }
+    }
+
+    /// Both as one. Policies speak of both directions at once, so what is the same for both is told once.
+    fn together(self) -> Changes {
+        let mut all = self.up;
+        for (key, down) in self.down {
+            let up = all.entry(key).or_default();
+            join(&mut up.removed, down.removed);
+            join(&mut up.added, down.added);
+            join(&mut up.moved, down.moved);
+        }
+        all
+    }
+}
+
+fn join(up: &mut Vec<String>, down: Vec<String>) {
+    let mut same: BTreeMap<&str, usize> = BTreeMap::new();
+    for text in &*up {
+        *same.entry(text).or_default() += 1;
+    }
+    let mut alone = Vec::new();
+    for text in down {
+        match same.get_mut(text.as_str()) {
+            Some(count) if *count > 0 => *count -= 1,
+            _ => alone.push(format!("{}: {text}", Direction::Down)),
+        }
+    }
+    up.extend(alone);
+}
+
 /// What a chain is for, without what its rules say: so a chain and its successor are one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Purpose {
-    Classes(NodeKey),
+    Classes(NodeKey, Direction),
     Named(ChainName),
+}
+
+impl Purpose {
+    fn direction(&self) -> Direction {
+        let direction = match self {
+            Self::Classes(_, direction) => Some(*direction),
+            Self::Named(name) => ChainRole::of(name).and_then(|role| role.direction()),
+        };
+        direction.unwrap_or(Direction::Up)
+    }
 }
 
 fn by_purpose(table: &Table) -> BTreeMap<Purpose, &Chain> {
@@ -80,7 +133,7 @@ fn by_purpose(table: &Table) -> BTreeMap<Purpose, &Chain> {
 
 fn purpose(name: &ChainName) -> Purpose {
     match ChainRole::of(name) {
-        Some(ChainRole::Classes { of, .. }) => Purpose::Classes(of),
+        Some(ChainRole::Classes { of, direction, .. }) => Purpose::Classes(of, direction),
         _ => Purpose::Named(name.clone()),
     }
 }
@@ -88,26 +141,28 @@ fn purpose(name: &ChainName) -> Purpose {
 /// The place that a chain is of.
 fn owner(purpose: &Purpose) -> Option<NodeKey> {
     let name = match purpose {
-        Purpose::Classes(of) => return Some(of.clone()),
+        Purpose::Classes(of, _) => return Some(of.clone()),
         Purpose::Named(name) => name,
     };
     match ChainRole::of(name)? {
-        ChainRole::Leaving => None,
-        ChainRole::Up(circuit) | ChainRole::Traffic(circuit) => {
+        ChainRole::Leaving | ChainRole::Remember => None,
+        ChainRole::Up(circuit) | ChainRole::Traffic(circuit) | ChainRole::Down(circuit) => {
             Some(NodeKey::new(circuit, Place::Circuit))
         }
         ChainRole::Own(circuit) | ChainRole::Line(circuit) | ChainRole::Hand(circuit) => {
             Some(NodeKey::new(circuit, Place::Control))
         }
-        ChainRole::Classes { of: key, .. } | ChainRole::Place(key) => Some(key),
+        ChainRole::Classes { of: key, .. } | ChainRole::Place(key, _) => Some(key),
     }
 }
 
 /// The place that a chain to which a rule leads is of, where it is that of one place alone.
 fn target(chain: &ChainName) -> Option<NodeKey> {
     match ChainRole::of(chain)? {
-        ChainRole::Place(key) | ChainRole::Classes { of: key, .. } => Some(key),
+        ChainRole::Place(key, _) | ChainRole::Classes { of: key, .. } => Some(key),
         ChainRole::Leaving
+        | ChainRole::Remember
+        | ChainRole::Down(_)
         | ChainRole::Up(_)
         | ChainRole::Own(_)
         | ChainRole::Line(_)
@@ -150,12 +205,10 @@ fn compare_chains(
     let fate = Fate::of(&old, &new);
 
     let of_line = |line: &Line| match line {
-        Line::Rule(rule) => match rule.action() {
-            Action::Goto(chain) => target(chain).or_else(|| owner.clone()),
-            Action::Lookup(..) | Action::Priority(_) | Action::Return | Action::Continue => {
-                owner.clone()
-            }
-        },
+        Line::Rule(rule) => {
+            let target = rule.action().target().and_then(target);
+            target.or_else(|| owner.clone())
+        }
         Line::Foreign(_) => owner.clone(),
     };
     let mut pairs: BTreeMap<Option<NodeKey>, [Vec<&Line>; 2]> = BTreeMap::new();
@@ -183,105 +236,19 @@ fn without_digest(line: &Line) -> Line {
     let Line::Rule(rule) = line else {
         return line.clone();
     };
-    let Action::Goto(chain) = rule.action() else {
-        return line.clone();
-    };
-    match ChainRole::of(chain) {
-        Some(ChainRole::Classes { of, .. }) => {
-            let chain = ChainRole::Classes { of, digest: 0 }.name();
-            Line::Rule(rule.clone().doing(Action::Goto(chain)))
+    let action = rule.action().leading(|chain| match ChainRole::of(chain) {
+        Some(ChainRole::Classes { of, direction, .. }) => ChainRole::Classes {
+            of,
+            direction,
+            digest: 0,
         }
-        _ => line.clone(),
-    }
+        .name(),
+        _ => chain.clone(),
+    });
+    Line::Rule(rule.clone().doing(action))
 }
 
-/// What becomes of the lines of a chain.
-struct Fate<'a> {
-    removed: Vec<&'a Line>,
-    added: Vec<&'a Line>,
-    moved: Vec<&'a Line>,
-}
-
-impl<'a> Fate<'a> {
-    fn of(old: &'a [Line], new: &'a [Line]) -> Self {
-        let same = |pairs: &mut dyn Iterator<Item = (&'a Line, &'a Line)>| {
-            pairs.take_while(|(old, new)| old == new).count()
-        };
-        let head = same(&mut old.iter().zip(new));
-        let (old, new) = (
-            old.get(head..).unwrap_or_default(),
-            new.get(head..).unwrap_or_default(),
-        );
-        let tail = same(&mut old.iter().rev().zip(new.iter().rev()));
-        let old = old.get(..old.len() - tail).unwrap_or_default();
-        let new = new.get(..new.len() - tail).unwrap_or_default();
-        let mut places: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-        for (place, line) in old.iter().enumerate().rev() {
-            places.entry(identity(line)).or_default().push(place);
-        }
-        let mut kept: Vec<(usize, &Line)> = Vec::new();
-        let mut added = Vec::new();
-        for line in new {
-            match places.get_mut(&identity(line)).and_then(Vec::pop) {
-                Some(place) => kept.push((place, line)),
-                None => added.push(line),
-            }
-        }
-        let mut gone: Vec<usize> = places.into_values().flatten().collect();
-        gone.sort_unstable();
-        let still = longest_rise(&kept.iter().map(|(place, _)| *place).collect::<Vec<_>>());
-        let moved = kept
-            .iter()
-            .zip(still)
-            .filter(|(_, still)| !still)
-            .map(|((_, line), _)| *line)
-            .collect();
-        Self {
-            removed: gone
-                .into_iter()
-                .filter_map(|place| old.get(place))
-                .collect(),
-            added,
-            moved,
-        }
-    }
-}
-
-fn identity(line: &Line) -> String {
-    serde_json::to_string(line).unwrap_or_default()
-}
-
-/// Which of `numbers`, all different, are part of a longest rising row of them.
-fn longest_rise(numbers: &[usize]) -> Vec<bool> {
-    // The index that ends the best row of each length, and of each index the one before it in its row.
-    let mut ends: Vec<(usize, usize)> = Vec::new();
-    let mut before: Vec<Option<usize>> = Vec::with_capacity(numbers.len());
-    for (index, number) in numbers.iter().enumerate() {
-        let length = ends.partition_point(|(least, _)| least < number);
-        before.push(
-            length
-                .checked_sub(1)
-                .and_then(|shorter| ends.get(shorter))
-                .map(|(_, index)| *index),
-        );
-        ends.truncate(ends.len().max(length));
-        match ends.get_mut(length) {
-            Some(end) => *end = (*number, index),
-            None => ends.push((*number, index)),
-        }
-    }
-    let mut part = vec![false; numbers.len()];
-    let mut last = ends.last().map(|(_, index)| *index);
-    while let Some(index) = last {
-        if let Some(part) = part.get_mut(index) {
-            *part = true;
-        }
-        last = before.get(index).copied().flatten();
-    }
-    part
-}
-
-fn compare_maps(changes: &mut Changes, old: &Table, new: &Table) {
+fn compare_maps(sides: &mut Sides, old: &Table, new: &Table) {
     let mut note = |from: &Table, to: &Table, side: fn(&mut RuleChanges) -> &mut Vec<String>| {
         for (name, map) in &from.maps {
             let other = to.maps.get(name).filter(|other| other.kind == map.kind);
@@ -292,11 +259,10 @@ fn compare_maps(changes: &mut Changes, old: &Table, new: &Table) {
                 if other.and_then(|other| other.elements.get(element)) == Some(verdict) {
                     continue;
                 }
-                let key = match verdict {
-                    Verdict::Goto(chain) => owner(&purpose(chain)),
-                    Verdict::Foreign(_) => None,
-                };
+                let chain = verdict.target();
+                let key = chain.and_then(|chain| owner(&purpose(chain)));
                 let text = tell::element(name, element, verdict);
+                let changes = sides.of(name.direction());
                 side(changes.entry(key).or_default()).push(text);
             }
         }
@@ -326,8 +292,7 @@ fn compare_whole(changes: &mut Changes, old: &Table, new: &Table) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::filter::{Field, Range, Rule, Values};
-    use proptest::prelude::*;
+    use crate::model::filter::{Action, Field, Range, Rule, Values};
 
     fn rule(port: u128, to: &str) -> Rule {
         let criteria = [
@@ -339,7 +304,14 @@ mod tests {
 
     fn table(rules: impl IntoIterator<Item = Rule>) -> Table {
         let of: NodeKey = "wan".parse().unwrap();
-        let name = ChainRole::Classes { of, digest: 0 }.name();
+        let direction = Direction::Up;
+        let digest = 0;
+        let name = ChainRole::Classes {
+            of,
+            direction,
+            digest,
+        }
+        .name();
         let mut table = Table {
             chains: BTreeMap::from([(name, Chain::of(rules))]),
             ..Table::default()
@@ -400,51 +372,105 @@ mod tests {
         assert_eq!(change.removed, ["to 10.0.0.0 … 999 more"]);
         assert_eq!(change.added, ["to 10.0.7.208 … 999 more"]);
     }
-
-    proptest! {
-        /// Whatever two lists of rules there are, what is told leads from the one to the other, and
-        /// nothing is told where they are equal.
-        #[test]
-        fn what_is_told_is_what_changes(
-            old in prop::collection::vec(0_u128..8, 0..12),
-            new in prop::collection::vec(0_u128..8, 0..12),
-        ) {
-            let lines = |ports: &[u128]| -> Vec<Line> {
-                ports.iter().map(|port| Line::Rule(rule(*port, "wan.rest"))).collect()
+    #[test]
+    fn what_changes_for_both_directions_is_told_once() {
+        let table = |up: u128, down: u128| {
+            let mut table = table([rule(up, "wan.class.web")]);
+            let role = ChainRole::Classes {
+                of: "wan".parse().unwrap(),
+                direction: Direction::Down,
+                digest: 0,
             };
-            let (before, after) = (lines(&old), lines(&new));
-            let fate = Fate::of(&before, &after);
-            prop_assert_eq!(
-                before.len() + fate.added.len(),
-                after.len() + fate.removed.len()
-            );
-            let told = fate.added.len() + fate.removed.len() + fate.moved.len();
-            prop_assert_eq!(told == 0, old == new);
-            let count = |lines: &[Line], line: &Line| lines.iter().filter(|one| *one == line).count();
-            for line in before.iter().chain(&after) {
-                let gone = fate.removed.iter().filter(|one| **one == line).count();
-                let come = fate.added.iter().filter(|one| **one == line).count();
-                prop_assert_eq!(count(&before, line) + come, count(&after, line) + gone);
-            }
-        }
+            let chain = Chain::of([rule(down, "wan.class.web/down")]);
+            table.chains.insert(role.name(), chain);
+            table.name_by_content();
+            table
+        };
+        let told = |before: &Table, after: &Table| {
+            let mut changes = before.changes_to(after);
+            let change = changes.remove(&key("wan.class.web")).unwrap();
+            assert!(changes.is_empty(), "{changes:?}");
+            (change.removed, change.added)
+        };
+        let words = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        assert_eq!(
+            told(&table(80, 80), &table(443, 443)),
+            (words(&["service tcp/80"]), words(&["service tcp/443"]))
+        );
+        assert_eq!(
+            told(&table(80, 80), &table(80, 443)),
+            (
+                words(&["down: service tcp/80"]),
+                words(&["down: service tcp/443"])
+            )
+        );
+        assert_eq!(
+            told(&table(80, 80), &table(443, 25)),
+            (
+                words(&["service tcp/80"]),
+                words(&["service tcp/443", "down: service tcp/25"])
+            )
+        );
+    }
 
-        /// The longest row, by trying them all.
-        #[test]
-        fn the_longest_rise_is_the_longest(numbers in Just((0..9).collect::<Vec<usize>>()).prop_shuffle()) {
-            let rises = |row: &[usize]| row.is_sorted();
-            let picked = |part: &dyn Fn(usize) -> bool| -> Vec<usize> {
-                let chosen = numbers.iter().enumerate().filter(|(index, _)| part(*index));
-                chosen.map(|(_, number)| *number).collect()
-            };
-            let part = longest_rise(&numbers);
-            let found = picked(&|index| part[index]);
-            prop_assert!(rises(&found));
-            let longest = (0_u32..1 << numbers.len())
-                .map(|mask| picked(&|index| mask & (1 << index) != 0))
-                .filter(|row| rises(row))
-                .map(|row| row.len())
-                .max();
-            prop_assert_eq!(Some(found.len()), longest);
-        }
+    #[test]
+    fn marks_and_replies_are_told_in_words() {
+        let mask = crate::model::circuit::MarkMask::UPPER_16;
+        let ef = crate::model::class::Dscp::new(46).unwrap();
+        let name = |text: &str| ChainName::new(text);
+        let minor = |minor| crate::model::state::Minor::new(minor).unwrap();
+        let table = |number| Table {
+            chains: BTreeMap::from([
+                (
+                    name("wan.class.web/down"),
+                    Chain::of([Rule::always(Action::Mark {
+                        mask,
+                        minor: minor(number),
+                    })]),
+                ),
+                (
+                    name("wan.classes.0000000000000001/down"),
+                    Chain::of([Rule::new(
+                        [
+                            (Field::Direction, Values::of([u128::from(number) % 2])),
+                            (Field::ConnectionMark(mask), Values::of([0x6e])),
+                        ],
+                        None,
+                        Action::Goto(name("wan.class.web/down")),
+                    )]),
+                ),
+                (
+                    name("remember"),
+                    Chain::of([Rule::always(if number == 0x15 {
+                        Action::Remember { mask, dscp: ef }
+                    } else {
+                        Action::Unmark(mask)
+                    })]),
+                ),
+            ]),
+            ..Table::default()
+        };
+        let mut changes = table(0x15).changes_to(&table(0x16));
+        let change = changes.remove(&key("wan.class.web")).unwrap();
+        assert_eq!(
+            change.removed,
+            [
+                "down: direction reply, connection with dscp ef",
+                "down: mark 0x00150000/0xffff0000"
+            ]
+        );
+        assert_eq!(
+            change.added,
+            [
+                "down: direction original, connection with dscp ef",
+                "down: mark 0x00160000/0xffff0000"
+            ]
+        );
+        let change = changes.remove(&None).unwrap();
+        assert_eq!(
+            change.removed,
+            ["all that is left → dscp ef remembered in 0xffff0000"]
+        );
+        assert_eq!(change.added, ["all that is left → mark 0/0xffff0000"]);
     }
 }

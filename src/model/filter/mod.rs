@@ -11,9 +11,13 @@
 //! Counters are no part of a table.
 
 mod difference;
+mod fate;
+mod fields;
 mod names;
+mod restrict;
 mod rule;
 mod shape;
+mod slot;
 mod tell;
 mod values;
 mod words;
@@ -25,9 +29,11 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 pub use difference::RuleChanges;
+pub use fields::{Field, FieldKind, IPV4, IPV6, number};
 pub use names::{ChainName, ChainRole, MapName};
-pub use rule::{Action, Limit, LookupKey, Rule, note_of, read_class_id, read_note};
-pub use values::{Field, FieldKind, IPV4, IPV6, Range, Values};
+pub use rule::{Action, BITS_TO_REMEMBER, Limit, LookupKey, Rule, recalled, remembered};
+pub use slot::{Slot, note_of, read_class_id, read_note};
+pub use values::{Range, Values};
 
 use super::names::DeviceName;
 
@@ -110,6 +116,8 @@ pub struct VerdictMap {
 pub enum MapKind {
     /// The name of a device.
     Device,
+    /// The names of two devices: by which a packet came, and by which it leaves.
+    Pair,
     /// An IPv4 address.
     Address4,
     /// An IPv6 address.
@@ -122,6 +130,8 @@ pub enum MapKind {
 pub enum Element {
     /// A device.
     Device(DeviceName),
+    /// The device by which a packet came, and the one by which it leaves.
+    Pair(DeviceName, DeviceName),
     /// IPv4 addresses.
     Addresses4(Range),
     /// IPv6 addresses.
@@ -134,6 +144,7 @@ impl Element {
     pub const fn kind(&self) -> MapKind {
         match self {
             Self::Device(_) => MapKind::Device,
+            Self::Pair(..) => MapKind::Pair,
             Self::Addresses4(_) => MapKind::Address4,
             Self::Addresses6(_) => MapKind::Address6,
         }
@@ -143,9 +154,10 @@ impl Element {
     #[must_use]
     pub fn read(kind: MapKind, text: &str) -> Option<Self> {
         match kind {
-            MapKind::Device => {
-                let name = text.strip_prefix('"')?.strip_suffix('"')?;
-                name.parse().ok().map(Self::Device)
+            MapKind::Device => quoted(text).map(Self::Device),
+            MapKind::Pair => {
+                let (arrival, departure) = text.split_once(BETWEEN)?;
+                Some(Self::Pair(quoted(arrival)?, quoted(departure)?))
             }
             MapKind::Address4 => FieldKind::Address4.read(text).map(Self::Addresses4),
             MapKind::Address6 => FieldKind::Address6.read(text).map(Self::Addresses6),
@@ -153,10 +165,22 @@ impl Element {
     }
 }
 
+/// What stands between the parts of a key.
+const BETWEEN: &str = " . ";
+
+/// The device whose name stands in quotes.
+fn quoted(text: &str) -> Option<DeviceName> {
+    let name = text.strip_prefix('"')?.strip_suffix('"')?;
+    name.parse().ok()
+}
+
 impl fmt::Display for Element {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Device(device) => write!(f, "\"{device}\""),
+            Self::Pair(arrival, departure) => {
+                write!(f, "\"{arrival}\"{BETWEEN}\"{departure}\"")
+            }
             Self::Addresses4(range) => f.write_str(&FieldKind::Address4.write(*range)),
             Self::Addresses6(range) => f.write_str(&FieldKind::Address6.write(*range)),
         }
@@ -167,7 +191,9 @@ impl FromStr for Element {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let kind = if text.starts_with('"') {
+        let kind = if text.contains(BETWEEN) {
+            MapKind::Pair
+        } else if text.starts_with('"') {
             MapKind::Device
         } else if text.contains(':') {
             MapKind::Address6
@@ -198,8 +224,21 @@ impl From<Element> for String {
 pub enum Verdict {
     /// It goes to a chain and does not come back.
     Goto(ChainName),
+    /// It goes to a chain, and comes back where that one leads no further.
+    Jump(ChainName),
     /// Something that we do not do, as it was printed.
     Foreign(String),
+}
+
+impl Verdict {
+    /// The chain to which it leads.
+    #[must_use]
+    pub const fn target(&self) -> Option<&ChainName> {
+        match self {
+            Self::Goto(chain) | Self::Jump(chain) => Some(chain),
+            Self::Foreign(_) => None,
+        }
+    }
 }
 
 /// Something in our table that is not ours: a set, a counter, a map of another kind.

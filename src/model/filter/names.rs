@@ -2,7 +2,8 @@
 //!
 //! A chain that puts packets into a class has the name of the class's place ([`NodeKey`]), so that
 //! numbers can be learnt back from the kernel. All others are named after their circuit and what they
-//! do. Every one holds a dot, so that none is a word of nft's own: a circuit may be called `ip`.
+//! do. Every one holds a dot, so that none is a word of nft's own: a circuit may be called `ip`. What is
+//! for packets that came over a circuit ends with `/down`, which no other name holds.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::names::CircuitName;
 use crate::model::node::NodeKey;
+use crate::units::Direction;
 
 macro_rules! name {
     ($(#[$doc:meta])* $type:ident) => {
@@ -58,8 +60,10 @@ name!(
 /// What a chain of ours is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ChainRole {
-    /// Packets about to leave the host enter here, and go to their circuit by the device.
+    /// Packets about to leave the host enter here, and go to the circuits that they came and go by.
     Leaving,
+    /// What a connection's own mark remembers of its packets.
+    Remember,
     /// All that leaves over a circuit.
     Up(CircuitName),
     /// What the host itself sends over a circuit.
@@ -70,19 +74,42 @@ pub enum ChainRole {
     Hand(CircuitName),
     /// All that leaves over a circuit but what control took.
     Traffic(CircuitName),
+    /// All that came over a circuit and goes on to another device.
+    Down(CircuitName),
     /// The classes of a circuit or of a site with classes, in order.
     Classes {
         /// The circuit or site.
         of: NodeKey,
+        /// For packets of which direction.
+        direction: Direction,
         /// What the rules say, in short: see [`Table::name_by_content`](super::Table::name_by_content).
         digest: u64,
     },
     /// The packets of a place in a tree.
-    Place(NodeKey),
+    Place(NodeKey, Direction),
 }
 
 const LEAVING: &str = "leaving";
+const REMEMBER: &str = "remember";
 const CLASSES: &str = ".classes.";
+/// What the names of all that is for packets from a circuit end with.
+const DOWN: &str = "/down";
+
+/// What a name ends with.
+const fn ending(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Up => "",
+        Direction::Down => DOWN,
+    }
+}
+
+/// A name without its ending.
+fn split(name: &str) -> (&str, Direction) {
+    match name.strip_suffix(DOWN) {
+        Some(name) => (name, Direction::Down),
+        None => (name, Direction::Up),
+    }
+}
 
 impl ChainRole {
     /// The name of the chain.
@@ -90,13 +117,19 @@ impl ChainRole {
     pub fn name(&self) -> ChainName {
         ChainName::new(&match self {
             Self::Leaving => LEAVING.to_owned(),
+            Self::Remember => REMEMBER.to_owned(),
             Self::Up(circuit) => format!("{circuit}.up"),
             Self::Own(circuit) => format!("{circuit}.own"),
             Self::Line(circuit) => format!("{circuit}.line"),
             Self::Hand(circuit) => format!("{circuit}.hand"),
             Self::Traffic(circuit) => format!("{circuit}.traffic"),
-            Self::Classes { of, digest } => format!("{of}{CLASSES}{digest:016x}"),
-            Self::Place(key) => key.to_string(),
+            Self::Down(circuit) => format!("{circuit}{DOWN}"),
+            Self::Classes {
+                of,
+                direction,
+                digest,
+            } => format!("{of}{CLASSES}{digest:016x}{}", ending(*direction)),
+            Self::Place(key, direction) => format!("{key}{}", ending(*direction)),
         })
     }
 
@@ -104,16 +137,27 @@ impl ChainRole {
     #[must_use]
     pub fn of(name: &ChainName) -> Option<Self> {
         let name = name.as_str();
-        if name == LEAVING {
-            return Some(Self::Leaving);
+        match name {
+            LEAVING => return Some(Self::Leaving),
+            REMEMBER => return Some(Self::Remember),
+            _ => {}
         }
+        let (name, direction) = split(name);
         if let Some((of, digest)) = name.rsplit_once(CLASSES) {
             return Some(Self::Classes {
                 of: of.parse().ok()?,
+                direction,
                 digest: u64::from_str_radix(digest, 16).ok()?,
             });
         }
-        let (circuit, what) = name.split_once('.')?;
+        let place = || Some(Self::Place(name.parse().ok()?, direction));
+        let Some((circuit, what)) = name.split_once('.') else {
+            let circuit = name.parse().ok()?;
+            return (direction == Direction::Down).then_some(Self::Down(circuit));
+        };
+        if direction == Direction::Down {
+            return place();
+        }
         let circuit: CircuitName = circuit.parse().ok()?;
         match what {
             "up" => Some(Self::Up(circuit)),
@@ -121,7 +165,35 @@ impl ChainRole {
             "line" => Some(Self::Line(circuit)),
             "hand" => Some(Self::Hand(circuit)),
             "traffic" => Some(Self::Traffic(circuit)),
-            _ => name.parse().ok().map(Self::Place),
+            _ => place(),
+        }
+    }
+
+    /// For packets of which direction it is; `None` where it is for both.
+    #[must_use]
+    pub const fn direction(&self) -> Option<Direction> {
+        match self {
+            Self::Leaving | Self::Remember => None,
+            Self::Up(_) | Self::Own(_) | Self::Line(_) | Self::Hand(_) | Self::Traffic(_) => {
+                Some(Direction::Up)
+            }
+            Self::Down(_) => Some(Direction::Down),
+            Self::Classes { direction, .. } | Self::Place(_, direction) => Some(*direction),
+        }
+    }
+
+    /// The circuit that it is of; `None` where it is of the whole table.
+    #[must_use]
+    pub const fn circuit(&self) -> Option<&CircuitName> {
+        match self {
+            Self::Leaving | Self::Remember => None,
+            Self::Up(circuit)
+            | Self::Own(circuit)
+            | Self::Line(circuit)
+            | Self::Hand(circuit)
+            | Self::Traffic(circuit)
+            | Self::Down(circuit) => Some(circuit),
+            Self::Classes { of: key, .. } | Self::Place(key, _) => Some(&key.circuit),
         }
     }
 }
@@ -133,15 +205,31 @@ impl MapName {
         Self::new("circuits")
     }
 
+    /// From the device by which a packet came and the one by which it leaves to the chains of the circuit
+    /// that it came over.
+    #[must_use]
+    pub fn arrivals() -> Self {
+        Self::new("arrivals")
+    }
+
     /// From IPv4 addresses to the chains of a circuit's sites.
     #[must_use]
-    pub fn sites4(circuit: &CircuitName) -> Self {
-        Self::new(&format!("{circuit}.sites4"))
+    pub fn sites4(circuit: &CircuitName, direction: Direction) -> Self {
+        Self::new(&format!("{circuit}.sites4{}", ending(direction)))
     }
 
     /// From IPv6 addresses to the chains of a circuit's sites.
     #[must_use]
-    pub fn sites6(circuit: &CircuitName) -> Self {
-        Self::new(&format!("{circuit}.sites6"))
+    pub fn sites6(circuit: &CircuitName, direction: Direction) -> Self {
+        Self::new(&format!("{circuit}.sites6{}", ending(direction)))
+    }
+
+    /// For packets of which direction it is.
+    #[must_use]
+    pub fn direction(&self) -> Direction {
+        if *self == Self::arrivals() {
+            return Direction::Down;
+        }
+        split(&self.0).1
     }
 }

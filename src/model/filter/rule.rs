@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::MapKind;
+use super::fields::{Field, IPV4, IPV6};
 use super::names::{ChainName, MapName};
-use super::values::{Field, IPV4, IPV6, Values};
-use super::{Chain, Line, MapKind};
-use crate::model::node::NodeKey;
-use crate::model::state::{ClassId, Major, Minor};
+use super::values::Values;
+use crate::model::circuit::MarkMask;
+use crate::model::class::Dscp;
+use crate::model::state::{ClassId, Minor};
 
 /// A rule, said in the one way in which each rule is said.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,13 +40,98 @@ pub enum Action {
     Goto(ChainName),
     /// It goes where a map says, if it says anything.
     Lookup(LookupKey, MapName),
-    /// It belongs to a class.
+    /// It goes to a chain, and comes back where that one leads no further.
+    Jump(ChainName),
+    /// It belongs to a class of the tree on the device that it leaves by.
     Priority(ClassId),
+    /// It belongs to a class of the tree for what arrived: our bits of its mark say which.
+    Mark {
+        /// Our bits; the others stay.
+        mask: MarkMask,
+        /// The class.
+        minor: Minor,
+    },
+    /// Our bits of its mark say nothing; the others stay.
+    Unmark(MarkMask),
+    /// Its connection remembers a code point, in our bits of the connection's own mark.
+    Remember {
+        /// Our bits; the others stay.
+        mask: MarkMask,
+        /// The code point.
+        dscp: Dscp,
+    },
     /// It goes no further in this chain.
     Return,
     /// Nothing: only that it was looked at.
     Continue,
 }
+
+impl Action {
+    /// The chain to which it leads.
+    #[must_use]
+    pub const fn target(&self) -> Option<&ChainName> {
+        match self {
+            Self::Goto(chain) | Self::Jump(chain) => Some(chain),
+            Self::Lookup(..)
+            | Self::Priority(_)
+            | Self::Mark { .. }
+            | Self::Unmark(_)
+            | Self::Remember { .. }
+            | Self::Return
+            | Self::Continue => None,
+        }
+    }
+
+    /// The map that it asks.
+    #[must_use]
+    pub const fn map(&self) -> Option<&MapName> {
+        match self {
+            Self::Lookup(_, map) => Some(map),
+            Self::Goto(_)
+            | Self::Jump(_)
+            | Self::Priority(_)
+            | Self::Mark { .. }
+            | Self::Unmark(_)
+            | Self::Remember { .. }
+            | Self::Return
+            | Self::Continue => None,
+        }
+    }
+
+    /// The same, but that where it leads to a chain it leads to the one that `other` gives.
+    #[must_use]
+    pub fn leading(&self, other: impl FnOnce(&ChainName) -> ChainName) -> Self {
+        match self {
+            Self::Goto(chain) => Self::Goto(other(chain)),
+            Self::Jump(chain) => Self::Jump(other(chain)),
+            Self::Lookup(..)
+            | Self::Priority(_)
+            | Self::Mark { .. }
+            | Self::Unmark(_)
+            | Self::Remember { .. }
+            | Self::Return
+            | Self::Continue => self.clone(),
+        }
+    }
+}
+
+/// What a connection's mark says of a code point that it remembers: never nothing, whatever the point.
+#[must_use]
+pub const fn remembered(dscp: Dscp) -> u32 {
+    REMEMBERED | dscp.get() as u32
+}
+
+/// The code point that a connection's mark says it remembers.
+#[must_use]
+pub fn recalled(number: u32) -> Option<Dscp> {
+    let point = number.checked_sub(REMEMBERED)?;
+    Dscp::new(u8::try_from(point).ok()?)
+}
+
+/// Beside the six bits of a code point, that there is one.
+const REMEMBERED: u32 = 0x40;
+/// How many bits of a mark it takes to remember a code point.
+pub const BITS_TO_REMEMBER: u32 = 7;
 
 /// What a map is asked with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -52,6 +139,12 @@ pub enum Action {
 pub enum LookupKey {
     /// `oifname`.
     Device,
+    /// `iifname . oifname`.
+    Pair,
+    /// `ip saddr`.
+    Source4,
+    /// `ip6 saddr`.
+    Source6,
     /// `ip daddr`.
     Destination4,
     /// `ip6 daddr`.
@@ -64,6 +157,9 @@ impl LookupKey {
     pub const fn text(self) -> &'static str {
         match self {
             Self::Device => "oifname",
+            Self::Pair => "iifname . oifname",
+            Self::Source4 => "ip saddr",
+            Self::Source6 => "ip6 saddr",
             Self::Destination4 => "ip daddr",
             Self::Destination6 => "ip6 daddr",
         }
@@ -74,16 +170,17 @@ impl LookupKey {
     pub const fn kind(self) -> MapKind {
         match self {
             Self::Device => MapKind::Device,
-            Self::Destination4 => MapKind::Address4,
-            Self::Destination6 => MapKind::Address6,
+            Self::Pair => MapKind::Pair,
+            Self::Source4 | Self::Destination4 => MapKind::Address4,
+            Self::Source6 | Self::Destination6 => MapKind::Address6,
         }
     }
 
     const fn family(self) -> Option<u128> {
         match self {
-            Self::Device => None,
-            Self::Destination4 => Some(IPV4),
-            Self::Destination6 => Some(IPV6),
+            Self::Device | Self::Pair => None,
+            Self::Source4 | Self::Destination4 => Some(IPV4),
+            Self::Source6 | Self::Destination6 => Some(IPV6),
         }
     }
 }
@@ -194,53 +291,4 @@ impl Rule {
     pub fn is_always(&self) -> bool {
         self.criteria.is_empty() && self.limit.is_none()
     }
-}
-
-impl Chain {
-    /// The class into which every packet here is put, where that is all it does.
-    #[must_use]
-    pub fn class(&self) -> Option<ClassId> {
-        match self.lines.as_slice() {
-            [Line::Rule(rule)] if rule.is_always() => match rule.action {
-                Action::Priority(id) => Some(id),
-                Action::Goto(_) | Action::Lookup(..) | Action::Return | Action::Continue => None,
-            },
-            _ => None,
-        }
-    }
-}
-
-/// The note by which the number of a place that has no packets of its own can be learnt back.
-#[must_use]
-pub fn note_of(key: &NodeKey, id: ClassId) -> String {
-    format!("{key} {id}")
-}
-
-/// What [`note_of`] wrote.
-#[must_use]
-pub fn read_note(note: &str) -> Option<(NodeKey, ClassId)> {
-    let (key, id) = note.split_once(' ')?;
-    Some((key.parse().ok()?, read_class_id(id)?))
-}
-
-/// Reads a class id of ours, as nft writes it: `7a01:15`, `7a01:0015`, `0x7a010015`.
-#[must_use]
-pub fn read_class_id(text: &str) -> Option<ClassId> {
-    let (major, minor) = match text.split_once(':') {
-        Some((major, minor)) => (
-            u16::from_str_radix(major, 16).ok()?,
-            u16::from_str_radix(minor, 16).ok()?,
-        ),
-        None => {
-            let number = u32::from_str_radix(text.strip_prefix("0x")?, 16).ok()?;
-            (
-                u16::try_from(number >> 16).ok()?,
-                u16::try_from(number & 0xffff).ok()?,
-            )
-        }
-    };
-    Some(ClassId {
-        major: Major::new(major)?,
-        minor: Minor::new(minor)?,
-    })
 }

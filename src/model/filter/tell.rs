@@ -1,8 +1,9 @@
 //! Rules in the administrator's words: `to 192.0.2.10, service tcp/443`.
 
+use super::fields::{Field, FieldKind};
 use super::names::{ChainRole, MapName};
-use super::rule::{Action, Rule};
-use super::values::{Field, Range, Values};
+use super::rule::{Action, Rule, recalled};
+use super::values::{Range, Values};
 use super::{Element, Hook, Line, Verdict};
 use crate::model::node::NodeKey;
 
@@ -63,6 +64,11 @@ fn one(rule: &Rule, other: Option<&Rule>, of: Option<&NodeKey>) -> String {
         } else if *field == Field::Service {
             let transport = transport.take().unwrap_or_else(|| "port".to_owned());
             parts.push(format!("service {transport}/{text}"));
+        } else if let Field::ConnectionMark(_) = field {
+            parts.push(points(asked).map_or_else(
+                || format!("{} {text}", word(*field)),
+                |points| format!("connection with dscp {points}"),
+            ));
         } else {
             parts.push(format!("{} {text}", word(*field)));
         }
@@ -70,13 +76,13 @@ fn one(rule: &Rule, other: Option<&Rule>, of: Option<&NodeKey>) -> String {
     if let Some(limit) = rule.limit() {
         parts.push(format!("up to {} bytes a second", limit.bytes_per_second));
     }
-    if let (Action::Priority(id), true) = (rule.action(), parts.is_empty()) {
-        return format!("class {id}");
+    let does = does(rule.action());
+    if let (Action::Priority(_) | Action::Mark { .. }, Some(does), true) =
+        (rule.action(), &does, parts.is_empty())
+    {
+        return does.clone();
     }
-    let leads = match rule.action() {
-        Action::Goto(chain) => ChainRole::of(chain),
-        Action::Lookup(..) | Action::Priority(_) | Action::Return | Action::Continue => None,
-    };
+    let leads = rule.action().target().and_then(ChainRole::of);
     if parts.is_empty() {
         let own = matches!(&leads, Some(ChainRole::Classes { of: key, .. }) if Some(key) == of);
         parts.push(
@@ -89,22 +95,57 @@ fn one(rule: &Rule, other: Option<&Rule>, of: Option<&NodeKey>) -> String {
         );
     }
     let mut text = parts.join(", ");
-    match rule.action() {
-        Action::Goto(chain) => match leads {
-            Some(ChainRole::Place(key) | ChainRole::Classes { of: key, .. })
-                if Some(&key) == of => {}
-            Some(ChainRole::Classes { of, .. }) => text.push_str(&format!(" → classes of {of}")),
-            _ => text.push_str(&format!(" → {chain}")),
-        },
-        Action::Lookup(_, map) => text.push_str(&format!(" → map {map}")),
-        Action::Priority(id) => text.push_str(&format!(" → class {id}")),
-        Action::Return => text.push_str(" → return"),
-        Action::Continue => text.push_str(" → go on"),
+    match leads {
+        Some(ChainRole::Place(key, _) | ChainRole::Classes { of: key, .. }) if Some(&key) == of => {
+        }
+        Some(ChainRole::Classes { of, .. }) => text.push_str(&format!(" → classes of {of}")),
+        // Which direction is meant is said beside.
+        Some(ChainRole::Place(key, _)) => text.push_str(&format!(" → {key}")),
+        _ => {
+            let does = does.or_else(|| rule.action().target().map(ToString::to_string));
+            text.extend(does.map(|does| format!(" → {does}")));
+        }
     }
     if let Some(note) = rule.note() {
         text.push_str(&format!(" # {note}"));
     }
     text
+}
+
+/// What a rule does, where it leads to no chain.
+fn does(action: &Action) -> Option<String> {
+    Some(match action {
+        Action::Goto(_) | Action::Jump(_) => return None,
+        Action::Lookup(_, map) => format!("map {map}"),
+        Action::Priority(id) => format!("class {id}"),
+        Action::Mark { mask, minor } => {
+            let kind = FieldKind::Mark(*mask);
+            let mark = kind.write(Range::one(minor.get().into()));
+            format!("mark {mark}/{:#010x}", mask.bits())
+        }
+        Action::Unmark(mask) => format!("mark 0/{:#010x}", mask.bits()),
+        Action::Remember { mask, dscp } => {
+            let point = FieldKind::Dscp.write(Range::one(dscp.get().into()));
+            format!("dscp {point} remembered in {:#010x}", mask.bits())
+        }
+        Action::Return => "return".to_owned(),
+        Action::Continue => "go on".to_owned(),
+    })
+}
+
+/// The code points that numbers in a connection's mark stand for, where all do.
+fn points(numbers: &Values) -> Option<String> {
+    let numbers = numbers
+        .ranges()
+        .iter()
+        .flat_map(|range| range.first()..=range.last());
+    let points: Option<Vec<String>> = numbers
+        .map(|number| {
+            let dscp = recalled(u32::try_from(number).ok()?)?;
+            Some(FieldKind::Dscp.write(Range::one(dscp.get().into())))
+        })
+        .collect();
+    points.map(|points| points.join(" "))
 }
 
 fn values(field: Field, asked: &Values, common: Option<&Values>) -> String {
@@ -140,9 +181,12 @@ const fn word(field: Field) -> &'static str {
         Field::To4 | Field::To6 => "to",
         Field::Dscp4 => "dscp",
         Field::Dscp6 => "IPv6 dscp",
+        Field::Direction => "direction",
         Field::Family
         | Field::SourceType
         | Field::State
+        | Field::Mark(_)
+        | Field::ConnectionMark(_)
         | Field::Source4
         | Field::Source6
         | Field::Transport
@@ -157,10 +201,11 @@ const fn word(field: Field) -> &'static str {
 pub(super) fn element(map: &MapName, element: &Element, verdict: &Verdict) -> String {
     let what = match element {
         Element::Device(device) => format!("device {device}"),
-        Element::Addresses4(_) | Element::Addresses6(_) => format!("to {element}"),
+        Element::Pair(arrival, departure) => format!("from device {arrival} to {departure}"),
+        Element::Addresses4(_) | Element::Addresses6(_) => format!("prefix {element}"),
     };
     match verdict {
-        Verdict::Goto(_) => what,
+        Verdict::Goto(_) | Verdict::Jump(_) => what,
         Verdict::Foreign(verdict) => format!("map {map}: {what} → {verdict}"),
     }
 }

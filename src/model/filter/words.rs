@@ -3,7 +3,7 @@
 //! Only those that nft itself knows are written: names of protocols it takes from `/etc/protocols`,
 //! which a host need not have. Those, and names that only some versions have, are read.
 
-use super::values::{FieldKind, IPV4, IPV6};
+use super::fields::{FieldKind, IPV4, IPV6};
 
 type Words = &'static [(&'static str, u128)];
 
@@ -16,6 +16,7 @@ const STATES: Words = &[
     ("new", 8),
     ("untracked", 64),
 ];
+const DIRECTIONS: Words = &[("original", 0), ("reply", 1)];
 const TRANSPORTS: Words = &[("tcp", 6), ("udp", 17), ("icmp", 1), ("icmpv6", 58)];
 const TRANSPORTS_READ: Words = &[
     ("ipv6-icmp", 58),
@@ -69,10 +70,11 @@ const CODE_POINTS: Words = &[
 
 const fn written(kind: FieldKind) -> Words {
     match kind {
-        FieldKind::Address4 | FieldKind::Address6 | FieldKind::Port => &[],
+        FieldKind::Address4 | FieldKind::Address6 | FieldKind::Port | FieldKind::Mark(_) => &[],
         FieldKind::Family => FAMILIES,
         FieldKind::RouteType => ROUTE_TYPES,
         FieldKind::State => STATES,
+        FieldKind::Direction => DIRECTIONS,
         FieldKind::Transport => TRANSPORTS,
         FieldKind::Icmp6Type => ICMP6_TYPES,
         FieldKind::Dscp => CODE_POINTS,
@@ -89,6 +91,8 @@ const fn only_read(kind: FieldKind) -> Words {
         | FieldKind::Family
         | FieldKind::RouteType
         | FieldKind::State
+        | FieldKind::Direction
+        | FieldKind::Mark(_)
         | FieldKind::Icmp6Type => &[],
     }
 }

@@ -15,8 +15,9 @@ use crate::lower::Names;
 use crate::model::desired::{Reason, Reasons};
 use crate::model::filter::{FAMILY, NAME, RuleChanges, Table};
 use crate::model::names::DeviceName;
-use crate::model::node::{NodeKey, Place};
-use crate::model::state::{ClassId, ForeignRoot, Minor, TcClass};
+use crate::model::node::{NodeKey, Place, Spot};
+use crate::model::state::{ClassId, Feed, ForeignRoot, Ifb, Minor, TcClass};
+use crate::units::Direction;
 use figures::Differs;
 
 /// What a plan changes, class by class.
@@ -55,6 +56,8 @@ pub struct Change {
     pub action: Action,
     /// The device; none for the packet filter's table.
     pub device: Option<DeviceName>,
+    /// Which traffic of the place it is about: what leaves, or what arrives; none where it is about both, or no place.
+    pub direction: Option<Direction>,
     /// The place: a circuit, class or site; the device itself where its root qdisc comes or goes; the
     /// packet filter's table.
     pub place: String,
@@ -130,13 +133,16 @@ pub fn report(plan: &Plan, names: &Names, reasons: &Reasons) -> PlanReport {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Subject {
     Device(DeviceName),
+    Ifb,
+    Selector,
+    Feed(DeviceName),
     Class(DeviceName, ClassId),
     Place(Option<NodeKey>),
 }
 
 /// A change in the making.
 struct Row {
-    key: Option<NodeKey>,
+    key: Option<Spot>,
     change: Change,
 }
 
@@ -148,12 +154,14 @@ struct Telling<'a> {
 impl Telling<'_> {
     fn op(&mut self, op: &Op) {
         match op {
-            Op::SetTable { .. }
-            | Op::AddIfb { .. }
-            | Op::RaiseIfb { .. }
-            | Op::DeleteIfb { .. }
-            | Op::SetSelector { .. }
-            | Op::SetFeed { .. } => {}
+            Op::SetTable { .. } => {}
+            Op::AddIfb { device } => self.ifb(Action::Add, device, "device, to shape what arrives"),
+            Op::RaiseIfb { device } => self.ifb(Action::Change, device, "device, set up again"),
+            Op::DeleteIfb { device } => {
+                self.ifb(Action::Remove, device, "device, that shaped what arrives")
+            }
+            Op::SetSelector { device, .. } => self.selector(device),
+            Op::SetFeed { device, from, to } => self.feed(device, from.as_ref(), to.as_ref()),
             Op::AddRoot { device, over, .. } => self.root(Action::Add, device, over.as_ref()),
             Op::DeleteRoot { device, .. } => self.root(Action::Remove, device, None),
             Op::AddClass { device, id, class } => self.class(device, *id, None, Some(class)),
@@ -203,17 +211,62 @@ impl Telling<'_> {
         self.rows.insert(subject, Row { key: None, change });
     }
 
+    fn ifb(&mut self, action: Action, device: &DeviceName, what: &str) {
+        let subject = Subject::Ifb;
+        // One that goes and is made anew is told as one change.
+        let action = if self.rows.contains_key(&subject) {
+            Action::Change
+        } else {
+            action
+        };
+        let change = Change {
+            device: Some(device.clone()),
+            ..bare(action, format!("{device}: {what}"))
+        };
+        self.rows.insert(subject, Row { key: None, change });
+    }
+
+    /// One that comes or goes with its tree is no news.
+    fn selector(&mut self, device: &DeviceName) {
+        if !self.rows.contains_key(&Subject::Device(device.clone())) {
+            let change = Change {
+                device: Some(device.clone()),
+                ..bare(
+                    Action::Change,
+                    format!("{device}: filter from marks to classes"),
+                )
+            };
+            self.rows
+                .insert(Subject::Selector, Row { key: None, change });
+        }
+    }
+
+    fn feed(&mut self, device: &DeviceName, from: Option<&Feed>, to: Option<&Feed>) {
+        let action = match (from, to) {
+            (None, _) => Action::Add,
+            (Some(_), Some(_)) => Action::Change,
+            (Some(_), None) => Action::Remove,
+        };
+        let change = Change {
+            device: Some(device.clone()),
+            ..bare(action, format!("{device}: filter to {}", Ifb::NAME))
+        };
+        self.rows
+            .insert(Subject::Feed(device.clone()), Row { key: None, change });
+    }
+
     fn row(&mut self, device: &DeviceName, id: ClassId) -> &mut Change {
-        let key = self.names.place(device, id.minor);
+        let spot = self.names.spot(device, id.minor);
         let row = self
             .rows
             .entry(Subject::Class(device.clone(), id))
             .or_insert_with(|| Row {
-                key: key.cloned(),
+                key: spot.cloned(),
                 change: Change {
                     device: Some(device.clone()),
+                    direction: Some(Ifb::direction(device)),
                     class_id: Some(id.to_string()),
-                    ..bare(Action::Change, told_place(key, device, id))
+                    ..bare(Action::Change, told_place(spot, device, id))
                 },
             });
         &mut row.change
@@ -230,7 +283,7 @@ impl Telling<'_> {
         let figures = |class: &TcClass| {
             let above = |minor: Minor| {
                 let id = ClassId { minor, ..id };
-                told_place(names.place(device, minor), device, id)
+                told_place(names.spot(device, minor), device, id)
             };
             Figures::of(class, class.parent.map(above))
         };
@@ -275,11 +328,26 @@ impl Telling<'_> {
             }
         };
         let mut changes = from.changes_to(to);
-        for row in self.rows.values_mut().filter(|row| row.key.is_some()) {
-            row.change.rules = changes.remove(&row.key);
+        // The rules of a place are told once, where it has a class in both directions with what leaves.
+        for direction in [Direction::Up, Direction::Down] {
+            for row in self.rows.values_mut() {
+                if let (Some(Spot::Node(key)), true) =
+                    (&row.key, row.change.direction == Some(direction))
+                {
+                    row.change.rules = changes.remove(&Some(key.clone()));
+                }
+            }
         }
         let devices = from.devices().into_iter().chain(to.devices());
-        let devices: BTreeMap<_, _> = devices.collect();
+        let devices: BTreeMap<_, _> = devices
+            .filter_map(|(circuit, devices)| {
+                // Of a circuit's several names, the one with classes that have a name.
+                let shaped =
+                    |device: &&DeviceName| self.names.spot(device, Minor::CONTROL).is_some();
+                let device = devices.iter().copied().find(shaped);
+                Some((circuit, device.or_else(|| devices.first().copied())?))
+            })
+            .collect();
         for (key, rules) in changes {
             let circuit = key.as_ref().map(|key| &key.circuit);
             let device = circuit.and_then(|circuit| devices.get(circuit)).cloned();
@@ -293,8 +361,9 @@ impl Telling<'_> {
                 rules: Some(rules),
                 ..bare(Action::Change, place)
             };
-            self.rows
-                .insert(Subject::Place(key.clone()), Row { key, change });
+            let subject = Subject::Place(key.clone());
+            let key = key.map(Spot::Node);
+            self.rows.insert(subject, Row { key, change });
         }
         RulesChange::Change
     }
@@ -304,6 +373,7 @@ fn bare(action: Action, place: String) -> Change {
     Change {
         action,
         device: None,
+        direction: None,
         place,
         class_id: None,
         was: None,
@@ -315,8 +385,8 @@ fn bare(action: Action, place: String) -> Change {
     }
 }
 
-fn told_place(key: Option<&NodeKey>, device: &DeviceName, id: ClassId) -> String {
-    key.map_or_else(|| format!("{device} class {id}"), ToString::to_string)
+fn told_place(spot: Option<&Spot>, device: &DeviceName, id: ClassId) -> String {
+    spot.map_or_else(|| format!("{device} class {id}"), ToString::to_string)
 }
 
 /// Adds the reasons, and the weights that only the policy knows.
@@ -324,7 +394,7 @@ fn justify(rows: &mut [Row], reasons: &Reasons) {
     let mut circuits: BTreeMap<DeviceName, Reason> = BTreeMap::new();
     for row in rows.iter_mut() {
         let Row { key, change } = row;
-        let Some(key) = key else { continue };
+        let Some(Spot::Node(key)) = key else { continue };
         let Some(grounds) = reasons.get(key).filter(|_| change.action != Action::Remove) else {
             continue;
         };

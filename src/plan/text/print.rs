@@ -1,5 +1,6 @@
 //! A report on a terminal.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 
@@ -9,21 +10,23 @@ use super::figures::{changed, described};
 use super::{Action, Change, Figures, PlanReport, RulesChange};
 use crate::model::desired::Reason;
 use crate::model::filter::RuleChanges;
-use crate::units::short_text;
+use crate::units::{Direction, short_text};
 
 /// So many rules that go, and so many that come, are told of one place.
 const MANY: usize = 6;
 
 const HEADER: [&str; COLUMNS] = ["", "place", "guarantee", "ceiling", "other", "why"];
 const COLUMNS: usize = 6;
+const PLACE: usize = 1;
 
 impl fmt::Display for PlanReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.ops == 0 {
             return writeln!(f, "Nothing to do: the kernel holds what the policy says.");
         }
+        let told = both_ways(&self.changes);
         let rows: Vec<([String; COLUMNS], Vec<String>)> =
-            self.changes.iter().flat_map(rows).collect();
+            told.iter().flat_map(|(_, rows)| rows.clone()).collect();
         if !rows.is_empty() {
             let mut details = rows.iter().map(|(_, details)| details);
             for (place, line) in aligned(rows.iter().map(|(row, _)| row)).iter().enumerate() {
@@ -37,9 +40,8 @@ impl fmt::Display for PlanReport {
             writeln!(f)?;
         }
         let count = |action| {
-            self.changes
-                .iter()
-                .filter(|change| change.action == action)
+            told.iter()
+                .filter(|(change, _)| change.action == action)
                 .count()
         };
         let rules = match self.rules {
@@ -107,8 +109,58 @@ fn aligned<'a>(rows: impl Iterator<Item = &'a [String; COLUMNS]> + Clone) -> Vec
         .collect()
 }
 
+type Rows = Vec<([String; COLUMNS], Vec<String>)>;
+
+/// The rows of each change. What happens to a place in one direction and just so in the other is told once; else
+/// its rows say which direction they are about.
+fn both_ways(changes: &[Change]) -> Vec<(&Change, Rows)> {
+    let mut told: Vec<(&Change, Rows)> = changes
+        .iter()
+        .map(|change| (change, rows(change)))
+        .collect();
+    let up: BTreeMap<(&str, Option<&str>), Rows> = told
+        .iter()
+        .filter(|(change, _)| change.direction == Some(Direction::Up))
+        .map(|(change, rows)| ((change.place.as_str(), minor(change)), cells(rows)))
+        .collect();
+    let mut same = BTreeSet::new();
+    told.retain(|(change, rows)| {
+        let key = (change.place.as_str(), minor(change));
+        let twice = change.direction == Some(Direction::Down) && up.get(&key) == Some(&cells(rows));
+        if twice {
+            same.insert(key);
+        }
+        !twice
+    });
+    for (change, rows) in &mut told {
+        let key = (change.place.as_str(), minor(change));
+        if let (Some(direction), false, Some((first, _))) =
+            (change.direction, same.contains(&key), rows.first_mut())
+        {
+            first[PLACE] = format!("{} {direction}", change.place);
+        }
+    }
+    told
+}
+
+/// The lower half of a change's class id: the same in both directions.
+fn minor(change: &Change) -> Option<&str> {
+    change
+        .class_id
+        .as_ref()?
+        .split_once(':')
+        .map(|(_, minor)| minor)
+}
+
+/// What stands in the columns, without what stands below.
+fn cells(rows: &Rows) -> Rows {
+    rows.iter()
+        .map(|(row, _)| (row.clone(), Vec::new()))
+        .collect()
+}
+
 /// The row of a change, with lines below it, and rows for further reasons.
-fn rows(change: &Change) -> Vec<([String; COLUMNS], Vec<String>)> {
+fn rows(change: &Change) -> Rows {
     let sign = match change.action {
         Action::Add => "+",
         Action::Change => "~",

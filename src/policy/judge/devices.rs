@@ -6,6 +6,7 @@ use super::super::cx::Cx;
 use super::super::draft::Draft;
 use super::super::fault::At;
 use super::super::table::texts;
+use crate::model::state::Ifb;
 
 pub(super) fn judge(cx: &mut Cx<'_>, draft: &Draft<'_>) {
     let mut places: Vec<(&str, At, String)> = Vec::new();
@@ -36,6 +37,12 @@ pub(super) fn judge(cx: &mut Cx<'_>, draft: &Draft<'_>) {
             .iter()
             .map(|(device, at)| (*device, *at, "the inside".to_owned())),
     );
+    for (device, at, _) in &places {
+        if *device == Ifb::NAME {
+            cx.fault(*at, format!("device `{device}` is wanshift's own"))
+                .help("on it what arrives is shaped; name the device behind which the circuit lies, or that leads inside");
+        }
+    }
     // The later in the text is the one that is wrong.
     places.sort_by_key(|(_, at, _)| *at);
     let mut first: BTreeMap<&str, (At, String)> = BTreeMap::new();

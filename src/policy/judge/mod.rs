@@ -2,6 +2,7 @@
 
 mod chains;
 mod devices;
+mod numbers;
 mod pools;
 mod prefixes;
 mod promises;
@@ -10,41 +11,17 @@ mod terms;
 use super::Policy;
 use super::cx::Cx;
 use super::draft::Draft;
-use super::fault::At;
-use crate::model::state::Minor;
 use crate::units::{Direction, PerDirection, bits_text};
 
 /// Finds all that does not fit.
 pub(super) fn judge(cx: &mut Cx<'_>, draft: &Draft<'_>, policy: &Policy) {
-    places(cx, draft, policy);
+    numbers::judge(cx, draft, policy);
     devices::judge(cx, draft);
     pools::judge(cx, draft, policy);
     chains::judge(cx, draft, policy);
     prefixes::judge(cx, draft);
     terms::judge(cx, draft, policy);
     promises::judge(cx, draft, policy);
-}
-
-/// Each place of the trees has a number, and there are only so many.
-fn places(cx: &mut Cx<'_>, draft: &Draft<'_>, policy: &Policy) {
-    let sites = policy
-        .sites()
-        .values()
-        .map(|site| match site.classes.len() {
-            0 => 1,
-            classes => classes + 2,
-        });
-    let count = 2 * policy.circuits().len() + policy.classes().len() + sites.sum::<usize>();
-    let most = usize::from(Minor::MOST);
-    if count > most {
-        let last = draft.sites.last().map(|(site, _)| site.table.at);
-        let at = last.or_else(|| draft.classes.last().map(|class| class.table.at));
-        cx.fault(
-            at.unwrap_or(At::new(0, &(0..0))),
-            format!("the policy has {count} classes and sites; a host has room for {most}"),
-        )
-        .help("give some of the sites to another host, or take small ones together");
-    }
 }
 
 /// The directions in which `bits` is above `most`, in words, with the worse of them.

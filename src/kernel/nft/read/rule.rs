@@ -3,9 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::super::text::{Cursor, END};
+use super::mark;
+use crate::model::circuit::MarkMask;
 use crate::model::filter::{
     Action, ChainName, Field, Limit, LookupKey, MapName, Range, Rule, Values, read_class_id,
+    recalled,
 };
+use crate::model::state::Minor;
 
 /// The rule, where it says only what rules of ours can say.
 pub(super) fn parse(statement: &[&str]) -> Option<Rule> {
@@ -58,11 +62,19 @@ impl Reader<'_> {
                 let chain = ChainName::new(self.cursor.next()?);
                 return Some(Some(Action::Goto(chain)));
             }
+            "jump" => {
+                let chain = ChainName::new(self.cursor.next()?);
+                return Some(Some(Action::Jump(chain)));
+            }
             "return" => return Some(Some(Action::Return)),
             "continue" => return Some(Some(Action::Continue)),
             "counter" => self.counter()?,
             "limit" => self.limit()?,
             "oifname" => return self.lookup(LookupKey::Device).map(Some),
+            "iifname" => {
+                self.cursor.expect(&[".", "oifname"])?;
+                return self.lookup(LookupKey::Pair).map(Some);
+            }
             "fib" => {
                 self.cursor.expect(&["saddr", "type"])?;
                 self.criterion(Field::SourceType)?;
@@ -75,16 +87,33 @@ impl Reader<'_> {
                     let id = read_class_id(self.cursor.next()?)?;
                     return Some(Some(Action::Priority(id)));
                 }
+                "mark" if self.cursor.take("set") => {
+                    let (mask, number) = mark::set(&mut self.cursor, &["meta", "mark"])?;
+                    return Some(Some(match number {
+                        0 => Action::Unmark(mask),
+                        _ => Action::Mark {
+                            mask,
+                            minor: Minor::new(u16::try_from(number).ok()?)?,
+                        },
+                    }));
+                }
+                "mark" => self.mark(Field::Mark)?,
                 _ => return None,
             },
-            "ct" => self.connection()?,
+            "ct" => return self.connection(),
             "ip" => match self.cursor.next()? {
+                "saddr" if self.cursor.peek() == Some("vmap") => {
+                    return self.lookup(LookupKey::Source4).map(Some);
+                }
                 "saddr" => self.criterion(Field::Source4)?,
                 "dscp" => self.criterion(Field::Dscp4)?,
                 "daddr" => return self.lookup(LookupKey::Destination4).map(Some),
                 _ => return None,
             },
             "ip6" => match self.cursor.next()? {
+                "saddr" if self.cursor.peek() == Some("vmap") => {
+                    return self.lookup(LookupKey::Source6).map(Some);
+                }
                 "saddr" => self.criterion(Field::Source6)?,
                 "dscp" => self.criterion(Field::Dscp6)?,
                 "daddr" => return self.lookup(LookupKey::Destination6).map(Some),
@@ -106,9 +135,16 @@ impl Reader<'_> {
         Some(Action::Lookup(key, MapName::new(map)))
     }
 
-    fn connection(&mut self) -> Option<()> {
+    fn connection(&mut self) -> Option<Option<Action>> {
         match self.cursor.next()? {
-            "state" => self.criterion(Field::State),
+            "state" => self.criterion(Field::State)?,
+            "direction" => self.criterion(Field::Direction)?,
+            "mark" if self.cursor.take("set") => {
+                let (mask, number) = mark::set(&mut self.cursor, &["ct", "mark"])?;
+                let dscp = recalled(number)?;
+                return Some(Some(Action::Remember { mask, dscp }));
+            }
+            "mark" => self.mark(Field::ConnectionMark)?,
             "original" => {
                 let field = match self.cursor.next()? {
                     "proto-dst" => Field::Service,
@@ -116,10 +152,17 @@ impl Reader<'_> {
                     "ip6" => self.either(Field::From6, Field::To6)?,
                     _ => return None,
                 };
-                self.criterion(field)
+                self.criterion(field)?;
             }
-            _ => None,
+            _ => return None,
         }
+        Some(None)
+    }
+
+    /// What certain bits of a mark say.
+    fn mark(&mut self, field: fn(MarkMask) -> Field) -> Option<()> {
+        let (mask, values) = mark::compared(&mut self.cursor)?;
+        self.add(field(mask), values)
     }
 
     fn either(&mut self, source: Field, destination: Field) -> Option<Field> {
@@ -156,6 +199,10 @@ impl Reader<'_> {
     /// The values of a field. A limit counts what the criteria before it let pass, so none may follow.
     fn criterion(&mut self, field: Field) -> Option<()> {
         let values = self.values(field)?;
+        self.add(field, values)
+    }
+
+    fn add(&mut self, field: Field, values: Values) -> Option<()> {
         let fresh = self.criteria.insert(field, values).is_none();
         (fresh && self.limit.is_none()).then_some(())
     }

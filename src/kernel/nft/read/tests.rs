@@ -33,6 +33,31 @@ fn other_ways_to_say_a_thing_are_the_same() {
             "ct original ip saddr 10.0.0.1 counter packets 1 bytes 2 return",
         ],
         [
+            "meta mark set meta mark & 0x0000ffff | 0x00150000",
+            "meta mark set meta mark & 0x0015ffff | 0x00150000",
+        ],
+        [
+            "meta mark set 0x15",
+            "meta mark set meta mark & 0x00000015 | 0x00000015",
+        ],
+        [
+            "ct direction original ct mark set ct mark & 0x0000ffff | 0x006e0000",
+            "ct direction 0 ct mark set ct mark & 0x006effff | 0x006e0000",
+        ],
+        [
+            "meta mark & 0xffff0000 != 0x00000000 return",
+            "meta mark != 0x00000000/16 return",
+        ],
+        [
+            "ct direction reply ct mark & 0xffff0000 == 0x006e0000 return",
+            "ct direction 1 ct mark 0x006e0000/16 return",
+        ],
+        [
+            "ct mark & 0xffff0000 { 0x006e0000, 0x006f0000 } return",
+            "ct mark & 0xffff0000 == { 0x006f0000, 0x006e0000 } return",
+        ],
+        ["meta mark 0x7 return", "meta mark & 0xffffffff == 7 return"],
+        [
             "meta l4proto 58 icmpv6 type nd-neighbor-solicit return",
             "icmpv6 type 135 return",
         ],
@@ -52,8 +77,22 @@ fn what_means_something_else_is_not_ours() {
         "limit rate over 64 kbytes/second burst 64 kbytes return",
         "oifname vmap { \"a\" : goto b.c }",
         "meta priority set 1:2",
-        "meta mark set 0x1",
-        "jump b.c",
+        "meta mark set 0xffff0000",
+        "meta mark set meta mark",
+        "meta mark set meta mark ^ 0x00150000",
+        "meta mark set meta mark & 0x0f0fffff",
+        "meta mark set meta mark | 0x00150001",
+        "meta mark set ct mark",
+        "ct mark set meta mark",
+        "ct mark set ct mark & 0x0000ffff",
+        "ct mark set ct mark & 0x0000ffff | 0x00050000",
+        "meta mark & 0xffff0000 == 0x00000001 return",
+        "meta mark & 0xf0f00000 == 0x00000000 return",
+        "meta mark 0x10-0x20 return",
+        "meta mark != { 0x1, 0x2 } return",
+        "meta mark 0x00000000/33 return",
+        "iifname \"a\" return",
+        "oifname . iifname vmap @arrivals",
         "counter packets 0 bytes 0",
     ] {
         assert_eq!(rule::parse(&tokens(rule)), None, "{rule}");

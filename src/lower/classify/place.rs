@@ -1,0 +1,258 @@
+//! The chains of one circuit for packets of one direction.
+
+use std::collections::BTreeMap;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use super::{CircuitRules, ClassRules, ClassifyError, NO_CONNECTION, SiteRules};
+use crate::lower::control;
+use crate::lower::criteria::criteria_of;
+use crate::model::circuit::MarkMask;
+use crate::model::filter::{
+    Action, Chain, ChainName, ChainRole, Element, Field, LookupKey, MapName, Range, Rule, Slot,
+    Table, Values, Verdict, VerdictMap, note_of,
+};
+use crate::model::ids::Ids;
+use crate::model::names::CircuitName;
+use crate::model::node::{NodeKey, Place};
+use crate::model::state::{ClassId, Major};
+use crate::units::Direction;
+
+/// By what packets are put into classes.
+#[derive(Clone, Copy)]
+pub(super) enum Target {
+    /// What leaves over the circuit: by the priority, in the tree with this handle.
+    Class(Major),
+    /// What came over it: by our bits of the mark.
+    Mark,
+}
+
+impl Target {
+    const fn direction(self) -> Direction {
+        match self {
+            Self::Class(_) => Direction::Up,
+            Self::Mark => Direction::Down,
+        }
+    }
+}
+
+/// The making of one circuit's chains for packets of one direction.
+pub(super) struct Side<'a> {
+    circuit: &'a CircuitName,
+    target: Target,
+    mask: MarkMask,
+    ids: &'a Ids,
+    table: &'a mut Table,
+}
+
+impl<'a> Side<'a> {
+    pub(super) const fn new(
+        circuit: &'a CircuitName,
+        target: Target,
+        mask: MarkMask,
+        ids: &'a Ids,
+        table: &'a mut Table,
+    ) -> Self {
+        Self {
+            circuit,
+            target,
+            mask,
+            ids,
+            table,
+        }
+    }
+
+    /// For what leaves over the circuit: control goes before all else.
+    pub(super) fn up(&mut self, rules: &CircuitRules) -> Result<(), ClassifyError> {
+        let control = self.class(Place::Control)?;
+        let traffic = ChainRole::Traffic(self.circuit.clone()).name();
+        let own = ChainRole::Own(self.circuit.clone()).name();
+        let note = self.note(Place::Circuit)?;
+        let entry = control::own_packets(&own)
+            .into_iter()
+            .chain([Rule::always(Action::Goto(traffic.clone())).noted(Some(note))]);
+        self.add(ChainRole::Up(self.circuit.clone()).name(), Chain::of(entry));
+        for (name, chain) in control::chains(self.circuit, &control, &traffic) {
+            self.add(name, chain);
+        }
+        let (mut lines, classes) = self.traffic(rules)?;
+        lines.push(Rule::always(Action::Goto(classes)));
+        self.add(traffic, Chain::of(lines));
+        Ok(())
+    }
+
+    /// For what came over the circuit and goes on.
+    pub(super) fn down(&mut self, rules: &CircuitRules) -> Result<(), ClassifyError> {
+        let note = self.note(Place::Circuit)?;
+        let (mut lines, classes) = self.traffic(rules)?;
+        lines.push(Rule::always(Action::Goto(classes)).noted(Some(note)));
+        let name = ChainRole::Down(self.circuit.clone()).name();
+        self.add(name, Chain::of(lines));
+        Ok(())
+    }
+
+    /// Makes the chains of sites and classes, and gives back the rules that lead to the sites, and the chain
+    /// for what is of none.
+    fn traffic(&mut self, rules: &CircuitRules) -> Result<(Vec<Rule>, ChainName), ClassifyError> {
+        let rest = self.class(Place::Rest)?;
+        let sites = self.sites(&rules.sites)?;
+        let mut classes = vec![no_connection(&rest)];
+        for class in &rules.classes {
+            let chain = self.class(Place::Class(class.name.clone()))?;
+            classes.extend(class_rules(class, &chain, self.mask));
+        }
+        classes.push(Rule::always(Action::Goto(rest)));
+        Ok((sites, self.classes(Place::Circuit, classes)))
+    }
+
+    /// Makes the chains and maps of sites, and gives back the rules that lead there.
+    fn sites(&mut self, sites: &[SiteRules]) -> Result<Vec<Rule>, ClassifyError> {
+        let mut elements4 = BTreeMap::new();
+        let mut elements6 = BTreeMap::new();
+        for site in sites {
+            let chain = self.site(site)?;
+            let (prefixes4, prefixes6) = by_family(&site.prefixes);
+            for prefix in prefixes4 {
+                let key = Element::Addresses4(Range::of_prefix(&prefix.into()));
+                elements4.insert(key, Verdict::Goto(chain.clone()));
+            }
+            for prefix in prefixes6 {
+                let key = Element::Addresses6(Range::of_prefix(&prefix.into()));
+                elements6.insert(key, Verdict::Goto(chain.clone()));
+            }
+        }
+        let mut rules = Vec::new();
+        let direction = self.target.direction();
+        let [key4, key6] = match direction {
+            Direction::Up => [LookupKey::Destination4, LookupKey::Destination6],
+            Direction::Down => [LookupKey::Source4, LookupKey::Source6],
+        };
+        for (key, name, elements) in [
+            (key4, MapName::sites4(self.circuit, direction), elements4),
+            (key6, MapName::sites6(self.circuit, direction), elements6),
+        ] {
+            if !elements.is_empty() {
+                rules.push(Rule::always(Action::Lookup(key, name.clone())));
+                let kind = key.kind();
+                self.table.maps.insert(name, VerdictMap { kind, elements });
+            }
+        }
+        Ok(rules)
+    }
+
+    fn site(&mut self, site: &SiteRules) -> Result<ChainName, ClassifyError> {
+        let place = Place::Site(site.name.clone());
+        if site.classes.is_empty() {
+            return self.class(place);
+        }
+        let rest = self.class(Place::SiteRest(site.name.clone()))?;
+        let mut lines = vec![no_connection(&rest)];
+        for class in &site.classes {
+            let place = Place::SiteClass(site.name.clone(), class.name.clone());
+            let chain = self.class(place)?;
+            lines.extend(class_rules(class, &chain, self.mask));
+        }
+        lines.push(Rule::always(Action::Goto(rest)));
+        let classes = self.classes(place.clone(), lines);
+        let entry = Rule::always(Action::Goto(classes)).noted(Some(self.note(place.clone())?));
+        let name = self.place(place);
+        self.add(name.clone(), Chain::of([entry]));
+        Ok(name)
+    }
+
+    /// Makes the chain of a place's classes; it is named when all is there.
+    fn classes(&mut self, of: Place, rules: Vec<Rule>) -> ChainName {
+        let of = self.key(of);
+        let name = ChainRole::Classes {
+            of,
+            direction: self.target.direction(),
+            digest: 0,
+        }
+        .name();
+        self.add(name.clone(), Chain::of(rules));
+        name
+    }
+
+    /// Makes the chain that puts packets into the class of `place`.
+    fn class(&mut self, place: Place) -> Result<ChainName, ClassifyError> {
+        let action = match self.slot(&place)? {
+            Slot::Class(id) => Action::Priority(id),
+            Slot::Mark(minor) => Action::Mark {
+                mask: self.mask,
+                minor,
+            },
+        };
+        let name = self.place(place);
+        let chain = Chain::of([Rule::always(action)]);
+        self.add(name.clone(), chain);
+        Ok(name)
+    }
+
+    fn add(&mut self, name: ChainName, chain: Chain) {
+        self.table.chains.insert(name, chain);
+    }
+
+    fn key(&self, place: Place) -> NodeKey {
+        NodeKey::new(self.circuit.clone(), place)
+    }
+
+    fn place(&self, place: Place) -> ChainName {
+        ChainRole::Place(self.key(place), self.target.direction()).name()
+    }
+
+    fn slot(&self, place: &Place) -> Result<Slot, ClassifyError> {
+        let key = self.key(place.clone());
+        let Some(minor) = self.ids.minor(&key) else {
+            return Err(ClassifyError::NoMinor { key });
+        };
+        match self.target {
+            Target::Class(major) => Ok(Slot::Class(ClassId { major, minor })),
+            Target::Mark if u32::from(minor.get()) <= self.mask.most() => Ok(Slot::Mark(minor)),
+            Target::Mark => Err(ClassifyError::MinorBeyondMask {
+                key,
+                minor: minor.get(),
+                mask: self.mask,
+            }),
+        }
+    }
+
+    fn note(&self, place: Place) -> Result<String, ClassifyError> {
+        let slot = self.slot(&place)?;
+        Ok(note_of(&self.key(place), slot))
+    }
+}
+
+/// What is in no connection goes to the rest: rules about connections do not speak of it.
+fn no_connection(rest: &ChainName) -> Rule {
+    Rule::new(
+        [(Field::State, Values::of(NO_CONNECTION))],
+        None,
+        Action::Goto(rest.clone()),
+    )
+}
+
+/// The rules that lead to the chain of `class`.
+fn class_rules(class: &ClassRules, chain: &ChainName, mask: MarkMask) -> Vec<Rule> {
+    class
+        .matches
+        .iter()
+        .flat_map(|one| criteria_of(one, mask))
+        .map(|criteria| Rule::new(criteria, None, Action::Goto(chain.clone())))
+        .collect()
+}
+
+/// The prefixes of each family, as few as will do: a map's elements may not overlap.
+fn by_family(prefixes: &[IpNet]) -> (Vec<Ipv4Net>, Vec<Ipv6Net>) {
+    let mut prefixes4 = Vec::new();
+    let mut prefixes6 = Vec::new();
+    for prefix in prefixes {
+        match prefix {
+            IpNet::V4(prefix) => prefixes4.push(*prefix),
+            IpNet::V6(prefix) => prefixes6.push(*prefix),
+        }
+    }
+    (
+        Ipv4Net::aggregate(&prefixes4),
+        Ipv6Net::aggregate(&prefixes6),
+    )
+}
