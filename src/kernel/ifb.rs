@@ -12,10 +12,10 @@
 //!
 //! **The module.** Where `ifb` is not in the kernel yet, making the first one loads it, and on loading it makes
 //! `ifb0` and `ifb1` in the initial network namespace (`numifbs`, 2 by default), which are nobody's and would
-//! stay. Since systemd 256 its `modprobe.d/systemd.conf` sets `numifbs=0`; Debian 12 has 252, so
-//! `dist/modprobe.d/wanshift.conf` says it too. They are not deleted here: that they are nobody's cannot be seen
-//! from the kernel. And the module is not loaded here with the option: that wants `CAP_SYS_MODULE`, which a service
-//! should not have.
+//! stay. systemd's `modprobe.d/systemd.conf` sets `numifbs=0` since version 256, and in Debian 12; for hosts
+//! without it `dist/modprobe.d/wanshift.conf` does. They are not deleted here: that they are nobody's cannot be
+//! seen from the kernel. And the module is not loaded here with the option: that wants `CAP_SYS_MODULE`, which a
+//! service should not have.
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::link::{LinkFlags, LinkHeader};
@@ -78,16 +78,17 @@ pub fn raise(socket: &mut RouteSocket, device: &DeviceName) -> Result<(), OpErro
     let found = expect(socket, device)?;
     let mut messages = Messages::new();
     messages.begin(RTM_SETLINK, 0, Ack::Own);
-    let header = header_of(&found);
-    link::put_header(&mut messages, &header);
+    link::put_header(&mut messages, &header_of(&found));
     messages.nest(IFLA_AF_SPEC, |families| {
         families.nest(INET6, |inet6| inet6.attribute(ADDR_GEN_MODE, &[NO_ADDRESS]));
     });
     messages.begin(RTM_SETLINK, 0, Ack::Own);
-    let mut header = header;
-    header.flags = LinkFlags::Up;
-    header.change_mask = LinkFlags::Up;
-    link::put_header(&mut messages, &header);
+    let up = LinkHeader {
+        flags: LinkFlags::Up,
+        change_mask: LinkFlags::Up,
+        ..header_of(&found)
+    };
+    link::put_header(&mut messages, &up);
     let mut replies = socket.send(&mut messages).into_iter();
     // A kernel without IPv6 knows nothing of its addresses, and makes none.
     if let Some(Reply::Refused { errno, .. }) = replies.next() {
@@ -110,9 +111,10 @@ pub fn delete(socket: &mut RouteSocket, device: &DeviceName) -> Result<(), OpErr
 
 /// By index from here on, so that nobody else's device of that name is meant.
 fn header_of(link: &Link) -> LinkHeader {
-    let mut header = LinkHeader::default();
-    header.index = link.index;
-    header
+    LinkHeader {
+        index: link.index,
+        ..LinkHeader::default()
+    }
 }
 
 fn expect(socket: &mut RouteSocket, device: &DeviceName) -> Result<Link, OpError> {

@@ -50,7 +50,7 @@ impl Reply {
     pub(in crate::kernel) fn gone(self, device: &DeviceName) -> Result<(), OpError> {
         match self {
             Self::Refused { errno, .. } if errno == Errno::ENOENT as i32 => Ok(()),
-            other => other.outcome(device),
+            Self::Done | Self::Refused { .. } | Self::Unknown { .. } => self.outcome(device),
         }
     }
 }
