@@ -13,6 +13,10 @@ const HOST: &str = "name = \"lab\"\ntimezone = \"UTC\"\ninside = [\"lan0\"]\n\
                     [circuit.mpls]\ndevice = \"mpls0\"\n[circuit.internet]\ndevice = \"wan0\"\n\
                     [pool.access]\ncircuits = [\"mpls\", \"internet\"]\ncapacity = \"100mbit\"\n";
 
+/// A split that moves has bounds.
+const FOLLOW: &str = "follow.access = \"demand\"\n\
+                      floor.access = { mpls = \"10mbit\", internet = \"10mbit\" }\n";
+
 /// 40 and 60 mbit of 100, with further keys of the split.
 fn pool(keys: &str) -> Host {
     let policy = format!(
@@ -55,7 +59,7 @@ fn what_one_circuit_leaves_the_other_has_within_a_second_and_gives_back() {
         return;
     }
     let _quiet = quiet_machine();
-    let host = pool("follow.access = \"demand\"");
+    let host = pool(FOLLOW);
     let internet = flood(&host, "internet");
     near("internet alone", shares(&host)[1], 100e6, 2.0);
     let mpls = flood(&host, "mpls");
@@ -73,7 +77,9 @@ fn a_circuit_borrows_up_to_its_ceiling() {
         return;
     }
     let _quiet = quiet_machine();
-    let host = pool("follow.access = \"demand\"\nceiling.access = { internet = \"80mbit\" }");
+    let host = pool(&format!(
+        "{FOLLOW}ceiling.access = {{ internet = \"80mbit\" }}\n"
+    ));
     let internet = flood(&host, "internet");
     near("internet alone", shares(&host)[1], 80e6, 2.0);
     internet.stop();
