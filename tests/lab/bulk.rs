@@ -18,6 +18,8 @@ pub struct Bulk {
     connections: usize,
     download: bool,
     dscp: u8,
+    bleached: bool,
+    asked: Option<IpAddr>,
 }
 
 impl Bulk {
@@ -32,6 +34,8 @@ impl Bulk {
             connections: 1,
             download: false,
             dscp: 0,
+            bleached: false,
+            asked: None,
         }
     }
 
@@ -53,11 +57,27 @@ impl Bulk {
         self
     }
 
+    /// The server's packets have no DSCP, as where a provider takes it off.
+    pub fn bleached(mut self) -> Self {
+        self.bleached = true;
+        self
+    }
+
+    /// The client asks at another address, which somebody on the way translates to the server's.
+    pub fn asked_at(mut self, address: IpAddr) -> Self {
+        self.asked = Some(address);
+        self
+    }
+
     /// Opens the connections, which must succeed, and lets them run until they are stopped.
     pub fn start(self) -> Running {
         let (source, dscp) = (SocketAddr::new(self.source, 0), self.dscp);
-        let listener: TcpListener = self.server.make(|| tcp_listener(self.target, dscp));
-        let target = listener.local_addr().unwrap();
+        let of_server = if self.bleached { 0 } else { dscp };
+        let listener: TcpListener = self.server.make(|| tcp_listener(self.target, of_server));
+        let mut target = listener.local_addr().unwrap();
+        if let Some(asked) = self.asked {
+            target.set_ip(asked);
+        }
         let gauge = Gauge::new();
         let mut senders = Vec::new();
         let mut receivers = Vec::new();

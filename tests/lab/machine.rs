@@ -47,7 +47,12 @@ pub fn has_qdisc(kind: &str) -> bool {
 
 /// The right to load the machine: while it is held no other test that asks for it runs, in whatever
 /// process. Every test that measures rates or delays takes it, before it builds its lab.
-pub fn quiet_machine() -> Flock<File> {
+///
+/// While it is held each CPU also queues more packets that it has not yet received than the kernel's
+/// 1,000: a veth hands its packets to that queue, and where other programs keep the CPU for some
+/// milliseconds, what came meanwhile would be lost, as on no cable. It is a setting of the whole machine,
+/// hence put back; where the initial network namespace is out of reach it stays as it is.
+pub fn quiet_machine() -> Quiet {
     let path = std::env::temp_dir().join("wanshift-quiet-machine.lock");
     let file = OpenOptions::new()
         .create(true)
@@ -55,7 +60,33 @@ pub fn quiet_machine() -> Flock<File> {
         .write(true)
         .open(&path)
         .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    Flock::lock(file, FlockArg::LockExclusive).unwrap_or_else(|(_, error)| panic!("flock: {error}"))
+    let lock = Flock::lock(file, FlockArg::LockExclusive)
+        .unwrap_or_else(|(_, error)| panic!("flock: {error}"));
+    let backlog = std::fs::read_to_string(BACKLOG).ok();
+    if backlog.is_some() {
+        let _ = std::fs::write(BACKLOG, "16384");
+    }
+    Quiet {
+        _lock: lock,
+        backlog,
+    }
+}
+
+const BACKLOG: &str = "/proc/sys/net/core/netdev_max_backlog";
+
+/// The machine is this test's until it is dropped.
+pub struct Quiet {
+    _lock: Flock<File>,
+    backlog: Option<String>,
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        if let Some(backlog) = &self.backlog {
+            // Before the lock goes, which is when the fields are dropped.
+            let _ = std::fs::write(BACKLOG, backlog);
+        }
+    }
 }
 
 /// A machine that has other things to do: two busy threads for each core.

@@ -21,7 +21,10 @@ impl Snapshot {
         let mut ask = |program: &str, arguments: &[&str]| {
             let text = namespace.run(program, arguments);
             let question = format!("{program} {}: ", arguments.join(" "));
-            lines.extend(text.lines().map(|line| question.clone() + line.trim_end()));
+            lines.extend(
+                text.lines()
+                    .map(|line| question.clone() + &without_timers(line)),
+            );
         };
         ask("ip", &["-d", "link"]);
         ask("ip", &["address"]);
@@ -72,6 +75,23 @@ impl fmt::Debug for Snapshot {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(&self.lines.join("\n"))
     }
+}
+
+/// A bridge's timers run: `gc_timer  266.28`.
+fn without_timers(line: &str) -> String {
+    let mut words = line.split_whitespace().peekable();
+    let mut kept = String::with_capacity(line.len());
+    kept.extend(line.chars().take_while(|c| c.is_whitespace()));
+    while let Some(word) = words.next() {
+        kept.push_str(word);
+        if word.ends_with("_timer") {
+            words.next();
+        }
+        if words.peek().is_some() {
+            kept.push(' ');
+        }
+    }
+    kept
 }
 
 fn sysctls(directory: &Path, found: &mut Vec<String>) {

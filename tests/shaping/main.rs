@@ -9,16 +9,21 @@
     reason = "what a test's helpers cannot do fails the test"
 )]
 
+mod arrival;
+mod aside;
 mod ceilings;
 mod classification;
 mod conservation;
 mod control;
+mod crossing;
 mod down;
+mod foreign;
 mod frames;
 mod host;
 #[path = "../lab/mod.rs"]
 mod lab;
 mod landing;
+mod lending;
 mod line;
 mod paced;
 mod sharing;
