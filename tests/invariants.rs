@@ -395,7 +395,15 @@ proptest! {
                     Op::ChangeClass { from, to, .. } if from.rate != to.rate => Some(to.rate > from.rate),
                     Op::AddClass { .. } => Some(true),
                     Op::DeleteClass { .. } | Op::DeleteRoot { .. } => Some(false),
-                    _ => None,
+                    Op::AddRoot { .. }
+                    | Op::ChangeClass { .. }
+                    | Op::SetLeaf { .. }
+                    | Op::AddIfb { .. }
+                    | Op::RaiseIfb { .. }
+                    | Op::DeleteIfb { .. }
+                    | Op::SetSelector { .. }
+                    | Op::SetFeed { .. }
+                    | Op::SetTable { .. } => None,
                 })
                 .collect();
             prop_assert!(grows.len() <= 1, "{stage:?}");
