@@ -77,12 +77,10 @@ pub fn read(socket: &mut RouteSocket, around: &mut Surroundings) -> io::Result<(
 /// # Errors
 /// Where the kernel cannot be asked.
 pub fn find(socket: &mut RouteSocket, from: IpAddr, to: IpAddr) -> io::Result<Option<u32>> {
-    match look_up(socket, Some(from), to) {
-        // An address that is not this host's (any more), or of the other family.
-        Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => {
-            look_up(socket, None, to)
-        }
-        other => other,
+    // From an address that is not this host's (any more) there is no way anywhere; without it there may be.
+    match look_up(socket, Some(from), to)? {
+        Some(device) => Ok(Some(device)),
+        None => look_up(socket, None, to),
     }
 }
 
@@ -115,10 +113,12 @@ fn look_up(socket: &mut RouteSocket, from: Option<IpAddr>, to: IpAddr) -> io::Re
         Errno::EHOSTUNREACH,
         Errno::EACCES,
         Errno::EAGAIN,
+        Errno::EINVAL,
     ];
     match answer {
         Ok(()) => Ok(found),
-        // What routes and rules of the kinds unreachable, prohibit and throw answer, and where there is none.
+        // Where there is none, and what routes and rules of the kinds unreachable, prohibit, throw and blackhole
+        // answer.
         Err(error)
             if nowhere
                 .iter()
