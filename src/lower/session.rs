@@ -92,7 +92,17 @@ fn fits(one: &Match, session: &Session) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::lower::classify;
+    use crate::model::class::Dscp;
+    use crate::model::filter::{
+        Action, ChainName, ChainRole, Element, Field, Line, Range, Table, remembered,
+    };
+    use crate::model::ids::{Ids, Wanted};
     use crate::policy::{Source, read};
 
     const TEXT: &str = r#"
@@ -139,12 +149,16 @@ prefixes = ["10.3.0.0/16"]
 capacity = "4mbit"
 "#;
 
-    fn places(session: &str) -> String {
+    fn policy() -> Policy {
         let source = Source {
             name: "host.toml".into(),
             text: TEXT.into(),
         };
-        let policy = read(&[source]).unwrap_or_else(|faults| panic!("{faults}"));
+        read(&[source]).unwrap_or_else(|faults| panic!("{faults}"))
+    }
+
+    fn places(session: &str) -> String {
+        let policy = policy();
         let circuit = "wan".parse().unwrap();
         let places = places_of_replies(&policy, &circuit, &session.parse().unwrap());
         let places: Vec<String> = places.iter().map(ToString::to_string).collect();
@@ -213,5 +227,150 @@ capacity = "4mbit"
             places("2001:db8:9::3 50122 2001:db8::1 2222"),
             "wan.class.mixed wan.class.six"
         );
+    }
+
+    /// What a packet shows.
+    type Packet = BTreeMap<Field, u128>;
+
+    fn number(address: IpAddr) -> u128 {
+        match address {
+            IpAddr::V4(address) => u32::from(address).into(),
+            IpAddr::V6(address) => address.into(),
+        }
+    }
+
+    /// A reply of `session` with a code point, in a connection that remembers another.
+    fn reply(session: &Session, mine: u8, theirs: u8) -> Packet {
+        let mask = policy().host().mark_mask;
+        let (client, server) = (number(session.client), number(session.server));
+        let [source, from, to, dscp] = if session.client.is_ipv4() {
+            [Field::Source4, Field::From4, Field::To4, Field::Dscp4]
+        } else {
+            [Field::Source6, Field::From6, Field::To6, Field::Dscp6]
+        };
+        let theirs = Dscp::new(theirs).map_or(0, remembered);
+        Packet::from([
+            // Local, established, a reply, over TCP.
+            (Field::SourceType, 2),
+            (Field::State, 2),
+            (Field::Direction, 1),
+            (Field::Transport, 6),
+            (Field::ConnectionMark(mask), theirs.into()),
+            (source, server),
+            (from, client),
+            (to, server),
+            (dscp, mine.into()),
+            (Field::Service, session.server_port.into()),
+            (Field::SourcePort, session.server_port.into()),
+            (Field::DestinationPort, session.client_port.into()),
+        ])
+    }
+
+    /// Where the chains of `table` lead a packet from `chain` on, within all limits.
+    fn landing(table: &Table, chain: &ChainName, packet: &Packet, to: IpAddr) -> Option<NodeKey> {
+        let within = |range: &Range, value: u128| range.first() <= value && value <= range.last();
+        for line in &table.chains[chain].lines {
+            let Line::Rule(rule) = line else {
+                panic!("{line:?}");
+            };
+            let meets = rule.criteria().iter().all(|(field, values)| {
+                let value = packet.get(field);
+                value.is_some_and(|value| values.ranges().iter().any(|one| within(one, *value)))
+            });
+            if !meets {
+                continue;
+            }
+            match rule.action() {
+                Action::Goto(chain) => return landing(table, chain, packet, to),
+                Action::Priority(_) => match ChainRole::of(chain) {
+                    Some(ChainRole::Place(key, _)) => return Some(key),
+                    other => panic!("{other:?}"),
+                },
+                Action::Lookup(_, map) => {
+                    let found = table.maps[map].elements.iter().find(|(key, _)| match key {
+                        Element::Addresses4(range) => to.is_ipv4() && within(range, number(to)),
+                        Element::Addresses6(range) => to.is_ipv6() && within(range, number(to)),
+                        Element::Device(_) | Element::Pair(..) => false,
+                    });
+                    if let Some((_, verdict)) = found {
+                        return landing(table, verdict.target().unwrap(), packet, to);
+                    }
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        None
+    }
+
+    /// The places to which the packet filter's chains lead replies of `session`, whatever their code points.
+    fn landings(session: &Session) -> BTreeSet<NodeKey> {
+        let policy = policy();
+        let mut ids = Ids::default();
+        ids.assign(Wanted {
+            keys: policy
+                .phases()
+                .values()
+                .flat_map(|phase| policy.promises(phase).into_keys())
+                .collect(),
+            devices: policy
+                .circuits()
+                .values()
+                .map(|circuit| circuit.device.clone())
+                .collect(),
+            pools: BTreeSet::new(),
+            mask: policy.host().mark_mask,
+        })
+        .unwrap();
+        let table = classify::table(&policy, &ids).unwrap();
+        let entry = ChainRole::Up("wan".parse().unwrap()).name();
+        let points = [0, 18, 46];
+        let pairs = points
+            .iter()
+            .flat_map(|mine| points.map(|theirs| (*mine, theirs)));
+        pairs
+            .filter_map(|(mine, theirs)| {
+                landing(
+                    &table,
+                    &entry,
+                    &reply(session, mine, theirs),
+                    session.client,
+                )
+            })
+            .collect()
+    }
+
+    fn any_session() -> impl Strategy<Value = Session> {
+        let four = prop::sample::select(&[
+            "198.51.100.7",
+            "198.51.100.200",
+            "203.0.113.7",
+            "192.0.2.77",
+            "10.1.0.7",
+            "10.2.0.7",
+            "10.2.9.7",
+            "10.3.0.7",
+        ]);
+        let six = prop::sample::select(&["2001:db8:2::7", "2001:db8:7::7", "fd00::7"]);
+        let ends = prop_oneof![
+            (four, prop::sample::select(&["192.0.2.1", "192.0.2.2"])),
+            (six, Just("2001:db8::1")),
+        ];
+        let port = || prop::sample::select(&[22_u16, 179, 443, 2_199, 2_200, 2_222, 2_299, 2_300]);
+        (ends, port(), port()).prop_map(|((client, server), client_port, server_port)| Session {
+            client: client.parse().unwrap(),
+            client_port,
+            zone: None,
+            server: server.parse().unwrap(),
+            server_port,
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_where_the_chains_lead(session in any_session()) {
+            let circuit = "wan".parse().unwrap();
+            let places = places_of_replies(&policy(), &circuit, &session);
+            prop_assert_eq!(places.into_iter().collect::<BTreeSet<_>>(), landings(&session));
+        }
     }
 }
