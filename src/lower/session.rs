@@ -296,7 +296,12 @@ capacity = "4mbit"
                         return landing(table, verdict.target().unwrap(), packet, to);
                     }
                 }
-                other => panic!("{other:?}"),
+                Action::Jump(_)
+                | Action::Mark { .. }
+                | Action::Unmark(_)
+                | Action::Remember { .. }
+                | Action::Return
+                | Action::Continue => panic!("{rule:?}"),
             }
         }
         None
