@@ -142,7 +142,7 @@ impl Stopped {
             Step::Shrink { .. } | Step::Unfeed => !self.devices.contains(device),
             // The IFB may go only once nothing is led there.
             Step::Release => {
-                !self.devices.contains(device) && !(self.feeds && *device == Ifb::device())
+                !self.devices.contains(device) && (!self.feeds || *device != Ifb::device())
             }
             // Packets may be led only to an IFB that is as it should be.
             Step::Feed => {

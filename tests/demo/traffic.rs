@@ -115,7 +115,7 @@ pub fn arrivals(lab: &Lab, warm_up: Duration, duration: Duration) -> Arrivals {
     sleep(duration);
     let to = now();
     let (inside, mpls) = (inside.stop(), mpls.stop());
-    let rate = |trace: Trace| trace.rate(from, to) / 1e6;
+    let rate = |trace: Trace| trace.paid_rate(from, to) / 1e6;
     Arrivals {
         downloads: rate(inside.only(|packet| packet.port(DOWNLOADS))),
         provins: rate(mpls.only(|packet| packet.port(DOWNLOADS + 1))),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::host::{ALWAYS, Host, Way, near, one_circuit, paid_rate};
+use crate::host::{ALWAYS, Host, Way, near, one_circuit};
 use crate::lab::address::*;
 use crate::lab::bulk::Bulk;
 use crate::lab::capture::Capture;
@@ -23,7 +23,9 @@ fn carried(host: &Host, way: Way, port: u16, seconds: u64) -> f64 {
     };
     let (from, to) = measure(Duration::from_millis(700), Duration::from_secs(seconds));
     flow.stop();
-    paid_rate(&wire.stop().only(|packet| packet.port(port)), from, to)
+    wire.stop()
+        .only(|packet| packet.port(port))
+        .paid_rate(from, to)
 }
 
 fn ceilings() -> Host {
@@ -127,7 +129,7 @@ pub fn tails(way: Way) {
         for (site, addresses, _, tail) in sites {
             let trace = wire.only(|packet| packet.address(addresses[family]));
             let tail = tail[usize::from(way == Way::Down)];
-            near(site.label(), paid_rate(&trace, from, to), tail, 2.0);
+            near(site.label(), trace.paid_rate(from, to), tail, 2.0);
         }
         // What is left in the queues of one family's flows must not count for the other's.
         sleep(Duration::from_millis(1500));
