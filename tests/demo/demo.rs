@@ -179,12 +179,12 @@ fn play(page: &mut Page, program: PathBuf, pace: &Pace) {
                 rates.downloads + rates.provins,
             ),
             row(
-                "mpls      mds-provins, from the internet: its tail",
+                "mpls      mds-provins, from the internet: tail",
                 Is(4.0),
                 rates.provins,
             ),
             row(
-                "mpls      mds-nemours, from there: its tail",
+                "mpls      mds-nemours, what it sends: tail",
                 Is(2.0),
                 rates.nemours,
             ),
