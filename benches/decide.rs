@@ -165,7 +165,10 @@ fn trees_alone(bencher: Bencher<'_, '_>, sites: usize) {
 #[divan::bench(args = SIZES)]
 fn rules_alone(bencher: Bencher<'_, '_>, sites: usize) {
     let bench = bench(sites);
-    bencher.bench(|| wanshift::lower::classify::table(bench.engine.policy(), &bench.ids).unwrap());
+    bencher.bench(|| {
+        wanshift::lower::classify::table(bench.engine.policy(), &BTreeSet::new(), &bench.ids)
+            .unwrap()
+    });
 }
 
 /// The diff alone.

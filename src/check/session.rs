@@ -55,7 +55,7 @@ pub fn cut(
         .filter_map(|key| Some((ceiling(&key)?, key)))
         .min_by_key(|(ceiling, _)| *ceiling)
         .filter(|(ceiling, _)| *ceiling < NEEDED)?;
-    let grounds = engine.reasons().remove(&decisive(&goal, &place))?;
+    let grounds = engine.reasons().places.remove(&decisive(&goal, &place))?;
     Some(Cut {
         session: session.clone(),
         circuit: circuit.name.clone(),

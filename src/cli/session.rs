@@ -13,6 +13,7 @@ use crate::check::{Note, surroundings, unsupported};
 use crate::executor::change::Order;
 use crate::kernel::Kernel;
 use crate::load::{Choice, Trust, load};
+use crate::model::hold::Established;
 use crate::model::names::PhaseName;
 use crate::model::state::KernelState;
 use crate::policy::{Fault, Faults, Policy, Source, read, report};
@@ -188,12 +189,21 @@ pub fn not_held(policy: &Policy, phase: &PhaseName) -> Vec<String> {
         .phases()
         .get(phase)
         .map_or(&[][..], |phase| &phase.blocks);
-    let told = |block| {
-        format!(
-            "block `{block}` of phase `{phase}` is not held yet by this version: its traffic passes"
-        )
+    let told = |name| {
+        let block = policy.blocks().get(name)?;
+        if block.schedule.is_some() {
+            return Some(format!(
+                "block `{name}` of phase `{phase}` is not held yet by this version, which follows no schedule: its traffic passes"
+            ));
+        }
+        matches!(block.established, Established::Drain(_)).then(|| {
+            format!(
+                "block `{name}` of phase `{phase}` lets connections that are open already go on for as long as they last: \
+                 `drain_for` is not bounded yet by this version"
+            )
+        })
     };
-    blocks.iter().map(told).collect()
+    blocks.iter().filter_map(told).collect()
 }
 
 /// What of this host the policy does not reach. Where it cannot be seen, that is what is said: nothing else hangs

@@ -6,15 +6,16 @@
 mod ramp;
 mod reasons;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
 
 use crate::model::desired::{Desired, Holding, Reasons};
-use crate::model::names::{ConditionName, PhaseName};
+use crate::model::names::{BlockName, ConditionName, PhaseName};
 use crate::model::node::{NodeKey, Place};
+use crate::model::phase::Phase;
 use crate::policy::Policy;
 use crate::units::{Fraction, Moment};
 
@@ -123,6 +124,17 @@ impl Engine {
         self
     }
 
+    /// The same, where `blocks` hold so far: they hold on until the phase is entered, at the end of the way there;
+    /// those that it brings hold from the beginning. So no traffic passes that is rejected at both ends, and the
+    /// capacity that a block is to free is free before it is given out.
+    #[must_use]
+    pub fn leaving(mut self, blocks: BTreeSet<BlockName>) -> Self {
+        if let Some(ramp) = &mut self.ramp {
+            ramp.start.blocks.extend(blocks);
+        }
+        self
+    }
+
     /// How long the way into the phase takes.
     #[must_use]
     pub fn ramp(&self) -> Duration {
@@ -177,13 +189,36 @@ impl Engine {
             nodes: phase
                 .map(|phase| self.policy.promises(phase))
                 .unwrap_or_default(),
+            blocks: phase.map(|phase| self.blocks(phase)).unwrap_or_default(),
         }
     }
 
-    /// Why each place has what it has.
+    /// The blocks that hold in `phase`: those that it brings, without those that are lifted. One that follows a
+    /// calendar is not among them, for it would have to come and go by itself.
+    fn blocks(&self, phase: &Phase) -> BTreeSet<BlockName> {
+        let held = |name: &&BlockName| {
+            let block = self.policy.blocks().get(*name);
+            block.is_some_and(|block| {
+                let lifted = block.until.as_ref().is_some_and(|until| self.lifted(until));
+                block.schedule.is_none() && !lifted
+            })
+        };
+        phase.blocks.iter().filter(held).cloned().collect()
+    }
+
+    /// Whether `condition` is true, and so lifts what waits for it. Conditions read as false.
+    #[allow(
+        clippy::unused_self,
+        reason = "conditions are what the engine will know of"
+    )]
+    const fn lifted(&self, _condition: &ConditionName) -> bool {
+        false
+    }
+
+    /// Why everything is as it is.
     #[must_use]
     pub fn reasons(&self) -> Reasons {
-        reasons::reasons(&self.policy, &self.phase)
+        reasons::reasons(&self.policy, &self.phase, &self.goal().blocks)
     }
 
     /// When [`Self::desired`] will next give another answer; `None` where it will not by itself.

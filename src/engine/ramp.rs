@@ -38,6 +38,7 @@ pub fn start(policy: &Policy, held: &Nodes, goal: &Desired) -> Desired {
         phase: goal.phase.clone(),
         pools: goal.pools.clone(),
         nodes: goal.nodes.iter().map(begin).collect(),
+        blocks: goal.blocks.clone(),
     };
     for direction in [Direction::Up, Direction::Down] {
         fit_pools(policy, held, &mut start, direction);
@@ -65,6 +66,7 @@ pub fn between(start: &Desired, goal: &Desired, at: Fraction) -> Desired {
         phase: goal.phase.clone(),
         pools: goal.pools.clone(),
         nodes: goal.nodes.iter().map(point).collect(),
+        blocks: start.blocks.union(&goal.blocks).cloned().collect(),
     }
 }
 

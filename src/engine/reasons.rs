@@ -1,19 +1,20 @@
 //! Why each place is as it is: where that which decides it was written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::circuit::Circuit;
 use crate::model::class::{Class, Site, SiteClass};
-use crate::model::desired::{Grounds, Reason, Reasons};
-use crate::model::names::{ClassName, Origin, PhaseName, SiteName};
+use crate::model::desired::{BlockGrounds, Grounds, Reason, Reasons};
+use crate::model::hold::Block;
+use crate::model::names::{BlockName, ClassName, Origin, PhaseName, SiteName};
 use crate::model::node::Place;
 use crate::model::phase::Phase;
 use crate::policy::Policy;
 
-/// The reasons for each place in `phase`.
-pub fn reasons(policy: &Policy, phase: &PhaseName) -> Reasons {
+/// The reasons for each place in `phase`, and for each block, of which `held` hold.
+pub fn reasons(policy: &Policy, phase: &PhaseName, held: &BTreeSet<BlockName>) -> Reasons {
     let Some(phase) = policy.phases().get(phase) else {
-        return Reasons::new();
+        return Reasons::default();
     };
     let writing = Writing {
         policy,
@@ -24,7 +25,7 @@ pub fn reasons(policy: &Policy, phase: &PhaseName) -> Reasons {
             .map(|class| (&class.name, class))
             .collect(),
     };
-    policy
+    let places = policy
         .promises(phase)
         .into_iter()
         .filter_map(|(key, holding)| {
@@ -38,7 +39,16 @@ pub fn reasons(policy: &Policy, phase: &PhaseName) -> Reasons {
             };
             Some((key, grounds))
         })
-        .collect()
+        .collect();
+    let blocks = policy.blocks().values();
+    let blocks = blocks.map(|block| {
+        let grounds = writing.block(block, held.contains(&block.name));
+        (block.name.clone(), grounds)
+    });
+    Reasons {
+        places,
+        blocks: blocks.collect(),
+    }
 }
 
 /// What was written, and what of it holds.
@@ -49,6 +59,24 @@ struct Writing<'a> {
 }
 
 impl Writing<'_> {
+    /// Why a block holds or does not, and where it is said what it is about.
+    fn block(&self, block: &Block, held: bool) -> BlockGrounds {
+        let phase = &self.phase.name;
+        let brought = self.phase.blocks.contains(&block.name);
+        let rules = self.reason(format!("block.{}", block.name), Some(&block.origin));
+        let held = match (&block.schedule, &block.until) {
+            _ if held => self.reason(format!("phase.{phase}"), Some(&self.phase.origin)),
+            _ if !brought => self.reason(
+                format!("phase.{phase} has no such block"),
+                Some(&self.phase.origin),
+            ),
+            (Some(schedule), _) => self.reason(format!("schedule {schedule}"), Some(&block.origin)),
+            (None, Some(until)) => self.reason(format!("lifted by {until}"), Some(&block.origin)),
+            (None, None) => rules.clone(),
+        };
+        BlockGrounds { held, rules }
+    }
+
     /// Where its guarantee, ceiling, priority and weight come from.
     fn figures(&self, circuit: &Circuit, place: &Place) -> Reason {
         match place {

@@ -10,6 +10,7 @@ use crate::clock::Clock;
 use crate::kernel::{Kernel, Scope};
 use crate::lower::{Names, trees};
 use crate::model::desired::Desired;
+use crate::model::filter::Table;
 use crate::model::ids::Ids;
 use crate::model::names::{DeviceName, PhaseName};
 use crate::model::state::{Ifb, KernelState, Observed};
@@ -195,6 +196,10 @@ impl Executor<'_> {
             if next.is_some() {
                 let trees = trees(engine.policy(), &desired, &survey.facts, &survey.ids);
                 state.trees = trees.map_err(Stop::Lower)?;
+                // Blocks that the phase does not have go where it is entered: as they stand until then, for the
+                // policy may no longer say what they are about.
+                let held = survey.observed.state.table.as_ref();
+                state.table = Table::holding(state.table, last.state.table.as_ref(), held);
             } else {
                 scope = Scope::All;
             }

@@ -151,7 +151,8 @@ impl Stopped {
                     && !self.devices.contains(&Ifb::device())
             }
             // What another has not given back cannot be given out.
-            Step::LeaveClasses
+            Step::Block
+            | Step::LeaveClasses
             | Step::TakeOver
             | Step::FirstRules
             | Step::Grow { .. }

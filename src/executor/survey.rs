@@ -150,9 +150,11 @@ pub fn prospect(
     let mut lowered =
         lower(policy, &goal, &survey.facts, &mut survey.ids).map_err(ChangeError::Lower)?;
     lowered.names.remember(&survey.observed.state, &known);
+    let blocks = survey.observed.state.table.as_ref();
+    let blocks = blocks.map(Table::blocks).unwrap_or_default();
     let from = held(&survey.observed.state, &lowered, &goal);
     Ok(Prospect {
-        engine: engine.starting(from, now),
+        engine: engine.starting(from, now).leaving(blocks),
         survey,
         goal: lowered,
     })

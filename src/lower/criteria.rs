@@ -39,7 +39,8 @@ pub(super) fn criteria_of(one: &Match, mask: MarkMask) -> Vec<Criteria> {
     all
 }
 
-fn as_it_stands(one: &Match) -> Vec<Criteria> {
+/// The same for a match that asks for no code point.
+pub(super) fn as_it_stands(one: &Match) -> Vec<Criteria> {
     let mut all = Vec::new();
     for addresses in address_criteria(one) {
         for services in service_criteria(one) {

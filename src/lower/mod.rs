@@ -164,7 +164,8 @@ pub fn lower(
     })
     .map_err(|error| vec![error.into()])?;
 
-    let table = classify::table(policy, ids).map_err(|error| vec![error.into()])?;
+    let table = classify::table(policy, &desired.blocks, ids);
+    let table = table.map_err(|error| vec![error.into()])?;
     let mut errors = Vec::new();
     let trees = trees(policy, desired, facts, ids).unwrap_or_else(|mut more| {
         errors.append(&mut more);

@@ -300,6 +300,7 @@ capacity = "4mbit"
                 | Action::Mark { .. }
                 | Action::Unmark(_)
                 | Action::Remember { .. }
+                | Action::Reject { .. }
                 | Action::Return
                 | Action::Continue => panic!("{rule:?}"),
             }
@@ -326,7 +327,7 @@ capacity = "4mbit"
             mask: policy.host().mark_mask,
         })
         .unwrap();
-        let table = classify::table(&policy, &ids).unwrap();
+        let table = classify::table(&policy, &BTreeSet::new(), &ids).unwrap();
         let entry = ChainRole::Up("wan".parse().unwrap()).name();
         let points = [0, 18, 46];
         let pairs = points

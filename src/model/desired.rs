@@ -1,12 +1,12 @@
 //! What should hold now, in the administrator's terms.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::circuit::LeafChoice;
 use super::class::{Priority, Weight};
-use super::names::{Origin, PhaseName, PoolName};
+use super::names::{BlockName, Origin, PhaseName, PoolName};
 use super::node::NodeKey;
 use crate::units::Rates;
 
@@ -19,6 +19,9 @@ pub struct Desired {
     pub pools: BTreeMap<PoolName, Rates>,
     /// What each place has.
     pub nodes: BTreeMap<NodeKey, Holding>,
+    /// The blocks that hold.
+    #[serde(default)]
+    pub blocks: BTreeSet<BlockName>,
 }
 
 /// What a place in a tree has.
@@ -62,5 +65,20 @@ pub struct Grounds {
     pub rules: Reason,
 }
 
-/// Why each place is as it is.
-pub type Reasons = BTreeMap<NodeKey, Grounds>;
+/// Why a block holds or does not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlockGrounds {
+    /// What makes it hold or not.
+    pub held: Reason,
+    /// What it is about.
+    pub rules: Reason,
+}
+
+/// Why everything is as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Reasons {
+    /// Each place.
+    pub places: BTreeMap<NodeKey, Grounds>,
+    /// Each block of the policy.
+    pub blocks: BTreeMap<BlockName, BlockGrounds>,
+}

@@ -64,16 +64,27 @@ pub fn diff(observed: &Observed, goal: &Goal<'_>) -> Plan {
     let wanted = slots(goal.state);
     let removed = stages.removed();
     let mut table = Cow::Borrowed(&now.table);
+    let blocked =
+        |table: Option<Table>| Table::holding(table, goal.state.table.as_ref(), now.table.as_ref());
+    let wanted_blocks = goal.state.table.as_ref().map(Table::blocks);
+    if now.table != goal.state.table && wanted_blocks.is_some_and(|blocks| !blocks.is_empty()) {
+        let first = blocked(now.table.clone());
+        set_table(&mut stages.blocks, &mut table, Cow::Owned(first));
+    }
     standing.retain(|slot| wanted.contains(slot) && !removed.contains(slot));
     if !removed.is_empty() {
         let kept = restricted(goal.state.table.as_ref(), &standing);
-        set_table(&mut stages.leave, &mut table, Cow::Owned(kept));
+        set_table(&mut stages.leave, &mut table, Cow::Owned(blocked(kept)));
     }
     let taken: BTreeSet<Slot> = stages.taken().collect();
     if !taken.is_empty() {
         standing.extend(taken);
         let first = restricted(goal.state.table.as_ref(), &standing);
-        set_table(&mut stages.first_rules, &mut table, Cow::Owned(first));
+        set_table(
+            &mut stages.first_rules,
+            &mut table,
+            Cow::Owned(blocked(first)),
+        );
     }
     set_table(
         &mut stages.rules,
@@ -135,6 +146,7 @@ fn set_table<'a>(ops: &mut Vec<Op>, now: &mut Cow<'a, Option<Table>>, to: Cow<'a
 /// The ops of each stage, gathered device by device.
 #[derive(Default)]
 struct Stages {
+    blocks: Vec<Op>,
     leave: Vec<Op>,
     remove: BTreeMap<usize, Vec<Op>>,
     shrink: BTreeMap<usize, Vec<Op>>,
@@ -322,10 +334,16 @@ impl Stages {
     }
 
     fn in_order(self) -> Vec<Stage> {
-        let mut stages = vec![Stage {
-            step: Step::LeaveClasses,
-            ops: self.leave,
-        }];
+        let mut stages = vec![
+            Stage {
+                step: Step::Block,
+                ops: self.blocks,
+            },
+            Stage {
+                step: Step::LeaveClasses,
+                ops: self.leave,
+            },
+        ];
         stages.extend(self.remove.into_values().rev().map(|ops| Stage {
             step: Step::RemoveClasses,
             ops,

@@ -3,16 +3,17 @@
 //! A stage is fully acknowledged before the next is sent. The order of the stages is what keeps, after
 //! every single op, the children's rates within their parent's and the shares within their pool:
 //!
-//! 1. rules that no longer name the classes that go;
-//! 2. classes that go, the lower before the upper;
-//! 3. classes that shrink, children before parents, a level a stage;
-//! 4. nothing led to the IFB any more that should not be;
-//! 5. devices given back, the IFB deleted;
-//! 6. devices taken over: the IFB made, root, then, level by level, pool, circuit, control, rest; then rules that name these;
-//! 7. packets led to the IFB: once there is a tree that knows every mark that the rules give;
-//! 8. classes that grow or come, parents before children, a level a stage;
-//! 9. queues;
-//! 10. the rules as they should be.
+//! 1. blocks that come: what they are to free is free before it is given out; those that go stay to the end;
+//! 2. rules that no longer name the classes that go;
+//! 3. classes that go, the lower before the upper;
+//! 4. classes that shrink, children before parents, a level a stage;
+//! 5. nothing led to the IFB any more that should not be;
+//! 6. devices given back, the IFB deleted;
+//! 7. devices taken over: the IFB made, root, then, level by level, pool, circuit, control, rest; then rules that name these;
+//! 8. packets led to the IFB: once there is a tree that knows every mark that the rules give;
+//! 9. classes that grow or come, parents before children, a level a stage;
+//! 10. queues;
+//! 11. the rules as they should be, without blocks that go.
 
 mod bounds;
 mod conserve;
@@ -57,6 +58,8 @@ pub struct Stage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Step {
+    /// Blocks that come, beside those that hold.
+    Block,
     /// Rules that no longer name the classes that go.
     LeaveClasses,
     /// Classes that go.

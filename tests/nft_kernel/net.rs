@@ -51,6 +51,7 @@ pub fn rules(mask: MarkMask) -> Classifier {
         circuits: vec![also(internet, &["wg0"]), mpls],
         inside: vec![device("lan0")],
         mask,
+        blocks: Vec::new(),
     }
 }
 

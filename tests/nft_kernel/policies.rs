@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use wanshift::lower::classify::{CircuitRules, ClassRules, Classifier, SiteRules};
+use wanshift::lower::classify::{BlockRules, CircuitRules, ClassRules, Classifier, SiteRules};
 use wanshift::model::circuit::MarkMask;
 use wanshift::model::class::{Dscp, Match, PortRange, Transport};
 use wanshift::model::filter::Table;
@@ -72,6 +72,7 @@ pub fn host(circuits: Vec<CircuitRules>) -> Classifier {
         circuits,
         inside: vec![device("lan0"), device("lan1")],
         mask: MarkMask::default(),
+        blocks: Vec::new(),
     }
 }
 
@@ -202,7 +203,54 @@ pub fn everything() -> Classifier {
         vec![site("all", &["0.0.0.0/0", "::/0"], vec![])],
         vec![],
     ));
+    all.blocks = blocks();
     all
+}
+
+/// A block of what is opened from some addresses to others, for some services.
+pub fn block(name: &str, what: Match, devices: &[&str], except: Vec<Match>) -> BlockRules {
+    BlockRules {
+        name: name.parse().unwrap(),
+        what,
+        devices: devices.iter().map(|name| device(name)).collect(),
+        except,
+        drains: false,
+    }
+}
+
+/// Blocks of every kind.
+pub fn blocks() -> Vec<BlockRules> {
+    let hosts = &["10.77.20.0/24", "fd00:20::/64"][..];
+    let apps = &["203.0.113.80/32", "203.0.113.96/28", "2001:db8::80/128"][..];
+    let browsing = &["tcp/80", "tcp/443", "udp/443"][..];
+    vec![
+        block(
+            "browsing-in-session",
+            matching(hosts, &[], browsing, &[]),
+            &["wan0", "wg-0"],
+            vec![
+                matching(&[], apps, &[], &[]),
+                matching(&["10.77.20.9/32"], &[], &[], &[]),
+            ],
+        ),
+        block("up", matching(&[], &[], &[], &[]), &["wan0"], vec![]),
+        block("classes", matching(&[], apps, &[], &[]), &[], vec![]),
+        block(
+            "rest",
+            matching(&[], &[], &["tcp/1-65535"], &[]),
+            &[],
+            vec![],
+        ),
+        BlockRules {
+            drains: true,
+            ..block(
+                "drained",
+                matching(hosts, apps, &["udp/0-65535", "tcp/1000-2000"], &[]),
+                &["wan0"],
+                vec![matching(hosts, &["203.0.113.96/28"], &[], &[])],
+            )
+        },
+    ]
 }
 
 /// The places that a policy has, and its devices, numbered.

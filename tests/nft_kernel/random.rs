@@ -147,6 +147,7 @@ fn policy() -> impl Strategy<Value = Classifier> {
                 circuits,
                 inside: inside.into_iter().map(self::device).collect(),
                 mask: MarkMask::new(mask).unwrap(),
+                blocks: Vec::new(),
             }
         })
 }

@@ -50,6 +50,28 @@ macro_rules! tampering {
 }
 
 tampering! {
+    a_block_taken_away: ["flush chain inet wanshift forward"];
+    a_block_evaded: ["insert rule inet wanshift forward ip saddr 10.77.20.7 accept"];
+    a_block_passed: [
+        "flush chain inet wanshift block.rest/reject",
+        "add rule inet wanshift block.rest/reject counter name blocked.rest accept",
+    ];
+    a_block_that_drops: [
+        "flush chain inet wanshift block.rest/reject",
+        "add rule inet wanshift block.rest/reject meta l4proto tcp counter name blocked.rest reject with icmpx port-unreachable",
+    ];
+    a_block_that_counts_too_much: [
+        "flush chain inet wanshift block.rest/reject",
+        "add rule inet wanshift block.rest/reject counter name blocked.rest meta l4proto tcp reject with tcp reset",
+        "add rule inet wanshift block.rest/reject counter name blocked.rest reject with icmpx admin-prohibited",
+    ];
+    a_counter_like_a_blocks: ["add counter inet wanshift blocked.none"];
+    a_counter_with_something_else: ["add counter inet wanshift blocked.none { comment \"theirs\"; }"];
+    the_entry_of_blocks_elsewhere: [
+        "flush chain inet wanshift forward",
+        "delete chain inet wanshift forward",
+        "add chain inet wanshift forward { type filter hook forward priority 5; policy accept; }",
+    ];
     a_rule_added: ["add rule inet wanshift ip.traffic tcp dport 22 drop"];
     a_rule_inserted: ["insert rule inet wanshift ip.rest accept"];
     a_rule_that_could_be_ours: ["insert rule inet wanshift ip.traffic ip dscp ef goto ip.class.any"];

@@ -168,6 +168,9 @@ impl<'a> Change<'a> {
                 let _ = writeln!(text, "delete chain {FAMILY} {NAME} {name}");
             }
         }
+        for counter in self.from.counters.difference(&self.to.counters) {
+            let _ = writeln!(text, "delete counter {FAMILY} {NAME} {counter}");
+        }
     }
 
     /// Adds by commands, each of which needs a table that is there: a block `table ... {` would make
@@ -187,6 +190,9 @@ impl<'a> Change<'a> {
                 }
                 text.push('\n');
             }
+        }
+        for counter in self.to.counters.difference(&self.from.counters) {
+            let _ = writeln!(text, "add counter {FAMILY} {NAME} {counter}");
         }
         for Foreign { kind, name, body } in self.to.foreign.difference(&self.from.foreign) {
             let _ = writeln!(text, "add {kind} {FAMILY} {NAME} {name} {{\n{body}\n}}");

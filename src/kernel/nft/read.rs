@@ -13,8 +13,8 @@ use thiserror::Error;
 
 use super::text::{Cursor, END, join, join_line, tokens};
 use crate::model::filter::{
-    Chain, ChainName, Element, FAMILY, Foreign, Hook, Line, MapKind, MapName, NAME, Table, Verdict,
-    VerdictMap,
+    Chain, ChainName, CounterName, Element, FAMILY, Foreign, Hook, Line, MapKind, MapName, NAME,
+    Table, Verdict, VerdictMap,
 };
 
 /// A text that is no table of ours.
@@ -89,6 +89,11 @@ fn object(cursor: &mut Cursor<'_>, table: &mut Table) -> Result<(), ReadError> {
         .filter(|(_, kind)| !kind.is_empty())
         .ok_or_else(|| error("a map", &head))?;
     let body = cursor.block().ok_or_else(|| error("a map", &head))?;
+    let counter = CounterName::new(name);
+    if kind == ["counter"] && counter.is_ours() && counts_only(body) {
+        table.counters.insert(counter);
+        return Ok(());
+    }
     match (kind, verdict_map(body)) {
         (["map"], Some(map)) => {
             table.maps.insert(MapName::new(name), map);
@@ -102,6 +107,13 @@ fn object(cursor: &mut Cursor<'_>, table: &mut Table) -> Result<(), ReadError> {
         }
     }
     Ok(())
+}
+
+/// Whether there is nothing but figures in a counter.
+fn counts_only(body: &[&str]) -> bool {
+    let word = |token: &&str| *token == END || *token == "packets" || *token == "bytes";
+    body.iter()
+        .all(|token| word(token) || token.parse::<u64>().is_ok())
 }
 
 /// A map from a device or address to a verdict; `None` where it is anything more.

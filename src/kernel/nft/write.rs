@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use crate::model::circuit::MarkMask;
 use crate::model::filter::{
-    Action, Chain, ChainName, ChainRole, FAMILY, Field, FieldKind, Foreign, Hook, Line, MapKind,
-    NAME, Range, Rule, Table, Values, Verdict, VerdictMap, remembered,
+    Action, Answer, Chain, ChainName, ChainRole, FAMILY, Field, FieldKind, Foreign, Hook, Line,
+    MapKind, NAME, Range, Rule, Table, Values, Verdict, VerdictMap, remembered,
 };
 use crate::units::Direction;
 
@@ -19,6 +19,10 @@ pub fn render_whole(table: &Table) -> String {
     }
     for foreign in &table.foreign {
         self::foreign(&mut text, foreign);
+    }
+    for counter in &table.counters {
+        line(&mut text, 1, &format!("counter {counter} {{"));
+        line(&mut text, 1, "}");
     }
     for (name, map) in &table.maps {
         line(&mut text, 1, &format!("map {name} {{"));
@@ -75,7 +79,10 @@ fn order(name: &ChainName) -> (u8, String, u8, String) {
             ..
         }) => of(&key.circuit, 8),
         Some(ChainRole::Place(key, Direction::Down)) => of(&key.circuit, 9),
-        None => (2, String::new(), 0, name.to_string()),
+        Some(ChainRole::Forward) => (2, String::new(), 0, name.to_string()),
+        Some(ChainRole::Block { block, .. }) => (2, block.to_string(), 1, name.to_string()),
+        Some(ChainRole::Rejected(block)) => (2, block.to_string(), 2, name.to_string()),
+        None => (3, String::new(), 0, name.to_string()),
     }
 }
 
@@ -103,7 +110,13 @@ fn remark(name: &ChainName) -> Option<String> {
         ChainRole::Classes { of, .. } => {
             format!("classes of {of}; named after these rules, so that new ones are another chain")
         }
-        ChainRole::Place(..) => return None,
+        ChainRole::Forward => {
+            "packets on their way through this host; errors about connections pass".to_owned()
+        }
+        ChainRole::Block { block, .. } => format!(
+            "block {block}: exceptions first; named after these rules, so that new ones are another chain"
+        ),
+        ChainRole::Place(..) | ChainRole::Rejected(_) => return None,
     })
 }
 
@@ -199,6 +212,13 @@ fn action(rule: &Rule) -> String {
         Action::Mark { mask, minor } => set_bits("meta mark", *mask, minor.get().into()),
         Action::Unmark(mask) => set_bits("meta mark", *mask, 0),
         Action::Remember { mask, dscp } => set_bits("ct mark", *mask, remembered(*dscp)),
+        Action::Reject { answer, counter } => {
+            let with = match answer {
+                Answer::Reset => "tcp reset",
+                Answer::Prohibited => "icmpx type admin-prohibited",
+            };
+            format!("counter name \"{counter}\" reject with {with}")
+        }
         Action::Return => "return".to_owned(),
         Action::Continue => "continue".to_owned(),
     }

@@ -21,6 +21,7 @@
 //! Every table asks about connections, however few classes it has, so tracking is on from the first load: else a block that comes
 //! later would not know those that are open already.
 
+mod block;
 mod place;
 mod remember;
 mod rules;
@@ -35,13 +36,13 @@ use crate::model::filter::{
     Values, Verdict, VerdictMap,
 };
 use crate::model::ids::Ids;
-use crate::model::names::DeviceName;
+use crate::model::names::{BlockName, DeviceName};
 use crate::model::node::NodeKey;
 use crate::policy::Policy;
 use place::{Side, Target};
 
 pub use remember::mark_bits;
-pub use rules::{CircuitRules, ClassRules, Classifier, SiteRules};
+pub use rules::{BlockRules, CircuitRules, ClassRules, Classifier, SiteRules};
 
 /// Why packets cannot be put into the classes of a policy.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -85,12 +86,16 @@ pub enum ClassifyError {
     },
 }
 
-/// The table that puts packets into the classes of `policy`, numbered by `ids`.
+/// The table that puts packets into the classes of `policy`, numbered by `ids`, and rejects what `blocks` are about.
 ///
 /// # Errors
 /// Where a place of the policy has no number in `ids`, or our bits of marks are too few.
-pub fn table(policy: &Policy, ids: &Ids) -> Result<Table, ClassifyError> {
-    Classifier::of(policy).table(ids)
+pub fn table(
+    policy: &Policy,
+    blocks: &BTreeSet<BlockName>,
+    ids: &Ids,
+) -> Result<Table, ClassifyError> {
+    Classifier::of(policy).blocking(policy, blocks).table(ids)
 }
 
 impl Classifier {
@@ -157,6 +162,7 @@ impl Classifier {
             policy: "accept".to_owned(),
         });
         table.chains.insert(ChainRole::Leaving.name(), leaving);
+        block::add(&self.blocks, &mut table);
         table.name_by_content();
         Ok(table)
     }

@@ -1,10 +1,13 @@
 //! What a policy says about which packet belongs where.
 
+use std::collections::BTreeSet;
+
 use ipnet::IpNet;
 
 use crate::model::circuit::{Circuit, MarkMask};
-use crate::model::class::Match;
-use crate::model::names::{CircuitName, ClassName, DeviceName, SiteName};
+use crate::model::class::{Match, PortRange};
+use crate::model::hold::{Block, Established};
+use crate::model::names::{BlockName, CircuitName, ClassName, DeviceName, SiteName};
 use crate::policy::Policy;
 
 /// What a policy says about which packet belongs where, without what is promised to it.
@@ -16,6 +19,8 @@ pub struct Classifier {
     pub inside: Vec<DeviceName>,
     /// Our bits of packets' and connections' marks.
     pub mask: MarkMask,
+    /// The blocks that hold.
+    pub blocks: Vec<BlockRules>,
 }
 
 /// The rules of one circuit.
@@ -55,6 +60,21 @@ pub struct ClassRules {
     pub matches: Vec<Match>,
 }
 
+/// The rules of a block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlockRules {
+    /// Its name.
+    pub name: BlockName,
+    /// What is rejected.
+    pub what: Match,
+    /// The names of the circuit over which it leaves; whichever way where there is none.
+    pub devices: Vec<DeviceName>,
+    /// What is let through all the same.
+    pub except: Vec<Match>,
+    /// Whether connections that are open already may go on.
+    pub drains: bool,
+}
+
 impl CircuitRules {
     /// All devices that it is known by.
     pub fn names(&self) -> impl Iterator<Item = &DeviceName> {
@@ -63,7 +83,7 @@ impl CircuitRules {
 }
 
 impl Classifier {
-    /// The rules of `policy`.
+    /// The rules of `policy`, without any block.
     #[must_use]
     pub fn of(policy: &Policy) -> Self {
         let circuit = |circuit: &Circuit| CircuitRules {
@@ -105,6 +125,42 @@ impl Classifier {
             circuits: policy.circuits().values().map(circuit).collect(),
             inside: policy.host().inside.clone(),
             mask: policy.host().mark_mask,
+            blocks: Vec::new(),
         }
+    }
+
+    /// The same rules while `blocks` hold; those that `policy` does not have are left out.
+    #[must_use]
+    pub fn blocking(mut self, policy: &Policy, blocks: &BTreeSet<BlockName>) -> Self {
+        let rules = |block: &Block| {
+            let circuit = block.circuit.as_ref();
+            let circuit = circuit.and_then(|circuit| policy.circuits().get(circuit));
+            BlockRules {
+                name: block.name.clone(),
+                what: addressed(&block.from, &block.to, &block.service),
+                devices: circuit.map_or_else(Vec::new, |circuit| {
+                    let names = std::iter::once(&circuit.device).chain(&circuit.also);
+                    names.cloned().collect()
+                }),
+                except: block
+                    .except
+                    .iter()
+                    .map(|one| addressed(&one.from, &one.to, &[]))
+                    .collect(),
+                drains: matches!(block.established, Established::Drain(_)),
+            }
+        };
+        let held = blocks.iter().filter_map(|name| policy.blocks().get(name));
+        self.blocks = held.map(rules).collect();
+        self
+    }
+}
+
+fn addressed(from: &[IpNet], to: &[IpNet], service: &[PortRange]) -> Match {
+    Match {
+        from: from.to_vec(),
+        to: to.to_vec(),
+        service: service.to_vec(),
+        dscp: Vec::new(),
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::blocks::{is_of_blocks, leads_to_block};
 use super::fate::Fate;
 use super::names::{ChainName, ChainRole};
 use super::tell::{self, Told};
@@ -35,7 +36,8 @@ impl RuleChanges {
 type Changes = BTreeMap<Option<NodeKey>, RuleChanges>;
 
 impl Table {
-    /// How the rules of each place change on the way to `to`; under `None` those that are of no place.
+    /// How the rules of each place change on the way to `to`; under `None` those that are of no place. Those of
+    /// blocks are no part of it: [`Self::block_changes_to`].
     ///
     /// A rule is of the place to which it leads, or else of the place of its chain. Its time grows with the
     /// tables as that of sorting.
@@ -128,7 +130,10 @@ impl Purpose {
 
 fn by_purpose(table: &Table) -> BTreeMap<Purpose, &Chain> {
     let chains = table.chains.iter();
-    chains.map(|(name, chain)| (purpose(name), chain)).collect()
+    chains
+        .filter(|(name, _)| !is_of_blocks(name))
+        .map(|(name, chain)| (purpose(name), chain))
+        .collect()
 }
 
 fn purpose(name: &ChainName) -> Purpose {
@@ -145,7 +150,11 @@ fn owner(purpose: &Purpose) -> Option<NodeKey> {
         Purpose::Named(name) => name,
     };
     match ChainRole::of(name)? {
-        ChainRole::Leaving | ChainRole::Remember => None,
+        ChainRole::Leaving
+        | ChainRole::Remember
+        | ChainRole::Forward
+        | ChainRole::Block { .. }
+        | ChainRole::Rejected(_) => None,
         ChainRole::Up(circuit) | ChainRole::Traffic(circuit) | ChainRole::Down(circuit) => {
             Some(NodeKey::new(circuit, Place::Circuit))
         }
@@ -167,7 +176,10 @@ fn target(chain: &ChainName) -> Option<NodeKey> {
         | ChainRole::Own(_)
         | ChainRole::Line(_)
         | ChainRole::Hand(_)
-        | ChainRole::Traffic(_) => None,
+        | ChainRole::Traffic(_)
+        | ChainRole::Forward
+        | ChainRole::Block { .. }
+        | ChainRole::Rejected(_) => None,
     }
 }
 
@@ -177,7 +189,9 @@ fn compare_chains(
     old: Option<&Chain>,
     new: Option<&Chain>,
 ) {
-    if old == new {
+    // The entry of blocks comes and goes with them.
+    let entry = *purpose == Purpose::Named(ChainRole::Forward.name());
+    if old == new || (entry && (old.is_none() || new.is_none())) {
         return;
     }
     let owner = owner(purpose);
@@ -198,8 +212,9 @@ fn compare_chains(
         }
     }
     let lines = |chain: Option<&Chain>| -> Vec<Line> {
-        let lines = chain.map_or(&[][..], |chain| &chain.lines);
-        lines.iter().map(without_digest).collect()
+        let lines = chain.map_or(&[][..], |chain| &chain.lines).iter();
+        let lines = lines.filter(|line| leads_to_block(line).is_none());
+        lines.map(without_digest).collect()
     };
     let (old, new) = (lines(old), lines(new));
     let fate = Fate::of(&old, &new);

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::values::Range;
 use super::words;
 use crate::model::circuit::MarkMask;
+use crate::model::names::DeviceName;
 
 /// What a rule looks at in a packet, or in its connection as it was opened. In the order in which
 /// rules are written.
@@ -23,6 +24,10 @@ pub enum Field {
     State,
     /// `ct direction`: 0 for the packets of who opened the connection, 1 for replies.
     Direction,
+    /// `iifname`: the device by which it came.
+    Arrival,
+    /// `oifname`: the device by which it leaves.
+    Departure,
     /// `meta mark`: what these bits of it say.
     Mark(MarkMask),
     /// `ct mark`: what these bits of it say.
@@ -31,6 +36,10 @@ pub enum Field {
     Source4,
     /// `ip6 saddr`.
     Source6,
+    /// `ip daddr`.
+    Destination4,
+    /// `ip6 daddr`.
+    Destination6,
     /// `ct original ip saddr`: who opened the connection.
     From4,
     /// `ct original ip6 saddr`.
@@ -56,13 +65,17 @@ pub enum Field {
 }
 
 /// The names under which fields are stored, but for those that look at a part of a mark.
-const STORED: [(Field, &str); 17] = [
+const STORED: [(Field, &str); 21] = [
     (Field::Family, "family"),
     (Field::SourceType, "source_type"),
     (Field::State, "state"),
     (Field::Direction, "direction"),
+    (Field::Arrival, "arrival"),
+    (Field::Departure, "departure"),
     (Field::Source4, "source4"),
     (Field::Source6, "source6"),
+    (Field::Destination4, "destination4"),
+    (Field::Destination6, "destination6"),
     (Field::From4, "from4"),
     (Field::From6, "from6"),
     (Field::To4, "to4"),
@@ -148,6 +161,8 @@ pub enum FieldKind {
     State,
     /// Directions within a connection.
     Direction,
+    /// Names of devices, each as a number ([`number_of_device`]).
+    Device,
     /// What certain bits of a mark say.
     Mark(MarkMask),
     /// Protocols.
@@ -167,9 +182,10 @@ impl Field {
             Self::SourceType => FieldKind::RouteType,
             Self::State => FieldKind::State,
             Self::Direction => FieldKind::Direction,
+            Self::Arrival | Self::Departure => FieldKind::Device,
             Self::Mark(mask) | Self::ConnectionMark(mask) => FieldKind::Mark(mask),
-            Self::Source4 | Self::From4 | Self::To4 => FieldKind::Address4,
-            Self::Source6 | Self::From6 | Self::To6 => FieldKind::Address6,
+            Self::Source4 | Self::Destination4 | Self::From4 | Self::To4 => FieldKind::Address4,
+            Self::Source6 | Self::Destination6 | Self::From6 | Self::To6 => FieldKind::Address6,
             Self::Transport => FieldKind::Transport,
             Self::Service | Self::SourcePort | Self::DestinationPort => FieldKind::Port,
             Self::Icmp6Type => FieldKind::Icmp6Type,
@@ -181,12 +197,18 @@ impl Field {
     #[must_use]
     pub const fn family(self) -> Option<u128> {
         match self {
-            Self::Source4 | Self::From4 | Self::To4 | Self::Dscp4 => Some(IPV4),
-            Self::Source6 | Self::From6 | Self::To6 | Self::Dscp6 => Some(IPV6),
+            Self::Source4 | Self::Destination4 | Self::From4 | Self::To4 | Self::Dscp4 => {
+                Some(IPV4)
+            }
+            Self::Source6 | Self::Destination6 | Self::From6 | Self::To6 | Self::Dscp6 => {
+                Some(IPV6)
+            }
             Self::Family
             | Self::SourceType
             | Self::State
             | Self::Direction
+            | Self::Arrival
+            | Self::Departure
             | Self::Mark(_)
             | Self::ConnectionMark(_)
             | Self::Transport
@@ -205,10 +227,14 @@ impl Field {
             Self::SourceType => "fib saddr type",
             Self::State => "ct state",
             Self::Direction => "ct direction",
+            Self::Arrival => "iifname",
+            Self::Departure => "oifname",
             Self::Mark(_) => "meta mark",
             Self::ConnectionMark(_) => "ct mark",
             Self::Source4 => "ip saddr",
             Self::Source6 => "ip6 saddr",
+            Self::Destination4 => "ip daddr",
+            Self::Destination6 => "ip6 daddr",
             Self::From4 => "ct original ip saddr",
             Self::From6 => "ct original ip6 saddr",
             Self::To4 => "ct original ip daddr",
@@ -230,7 +256,7 @@ impl FieldKind {
     pub const fn most(self) -> u128 {
         match self {
             Self::Address4 => u32::MAX as u128,
-            Self::Address6 => u128::MAX,
+            Self::Address6 | Self::Device => u128::MAX,
             Self::Port => u16::MAX as u128,
             Self::State | Self::RouteType => u32::MAX as u128,
             Self::Family | Self::Transport | Self::Icmp6Type => u8::MAX as u128,
@@ -245,6 +271,10 @@ impl FieldKind {
     pub fn read(self, text: &str) -> Option<Range> {
         if let Some(one) = self.read_one(text) {
             return Some(Range::one(one));
+        }
+        // A name may hold what stands between the ends of a range.
+        if matches!(self, Self::Device) {
+            return None;
         }
         if let Some((address, length)) = text.split_once('/') {
             return self.prefix(self.read_one(address)?, length.parse().ok()?);
@@ -274,6 +304,10 @@ impl FieldKind {
             | Self::Dscp => number(text)
                 .or_else(|| words::number_of(self, text))
                 .filter(|number| *number <= self.most()),
+            Self::Device => {
+                let name = text.strip_prefix('"')?.strip_suffix('"')?;
+                Some(number_of_device(&name.parse().ok()?))
+            }
             Self::Mark(mask) => {
                 let mark = u32::try_from(number(text)?).ok()?;
                 (mark & mask.others() == 0).then(|| mask.number(mark).into())
@@ -290,6 +324,7 @@ impl FieldKind {
             | Self::RouteType
             | Self::State
             | Self::Direction
+            | Self::Device
             | Self::Mark(_)
             | Self::Transport
             | Self::Icmp6Type
@@ -339,12 +374,31 @@ impl FieldKind {
             | Self::Dscp => {
                 words::name_of(self, value).map_or_else(|| value.to_string(), ToOwned::to_owned)
             }
+            Self::Device => format!("\"{}\"", device_of_number(value)),
             Self::Mark(mask) => {
                 let number = u32::try_from(value).unwrap_or(u32::MAX);
                 format!("{:#010x}", mask.holding(number).unwrap_or(mask.bits()))
             }
         }
     }
+}
+
+/// The name of a device as the kernel compares it: its bytes, filled up with zeros. It is shorter than
+/// these sixteen bytes, so that no two names are neighbours.
+#[must_use]
+pub fn number_of_device(device: &DeviceName) -> u128 {
+    let mut bytes = [0; 16];
+    for (byte, of_name) in bytes.iter_mut().zip(device.as_str().bytes()) {
+        *byte = of_name;
+    }
+    u128::from_be_bytes(bytes)
+}
+
+/// The name that a number stands for.
+fn device_of_number(number: u128) -> String {
+    let bytes = number.to_be_bytes();
+    let name = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+    String::from_utf8_lossy(name).into_owned()
 }
 
 /// A number, decimal or hexadecimal.

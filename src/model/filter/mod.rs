@@ -8,8 +8,9 @@
 //! ([`Line::Foreign`], [`Foreign`]): lowering makes neither, so it is unequal to anything of ours,
 //! and can still be deleted, or put back.
 //!
-//! Counters are no part of a table.
+//! What counters count is no part of a table; that there are those of blocks is, for their rules need them.
 
+mod blocks;
 mod difference;
 mod fate;
 mod fields;
@@ -28,10 +29,11 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+pub use blocks::{BlockChange, BlockFate};
 pub use difference::RuleChanges;
-pub use fields::{Field, FieldKind, IPV4, IPV6, number};
-pub use names::{ChainName, ChainRole, MapName};
-pub use rule::{Action, BITS_TO_REMEMBER, Limit, LookupKey, Rule, recalled, remembered};
+pub use fields::{Field, FieldKind, IPV4, IPV6, number, number_of_device};
+pub use names::{ChainName, ChainRole, CounterName, MapName};
+pub use rule::{Action, Answer, BITS_TO_REMEMBER, Limit, LookupKey, Rule, recalled, remembered};
 pub use slot::{Slot, note_of, read_class_id, read_note};
 pub use values::{Range, Values};
 
@@ -52,6 +54,9 @@ pub struct Table {
     pub chains: BTreeMap<ChainName, Chain>,
     /// Its verdict maps.
     pub maps: BTreeMap<MapName, VerdictMap>,
+    /// Its counters, which rules share: those of blocks.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub counters: BTreeSet<CounterName>,
     /// What else is in it: not ours.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub foreign: BTreeSet<Foreign>,

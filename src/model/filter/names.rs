@@ -3,14 +3,15 @@
 //! A chain that puts packets into a class has the name of the class's place ([`NodeKey`]), so that
 //! numbers can be learnt back from the kernel. All others are named after their circuit and what they
 //! do. Every one holds a dot, so that none is a word of nft's own: a circuit may be called `ip`. What is
-//! for packets that came over a circuit ends with `/down`, which no other name holds.
+//! for packets that came over a circuit ends with `/down`, and that of a block has a `/` after its name, so that
+//! neither can be taken for anything of a circuit, whatever that is called.
 
 use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::names::CircuitName;
+use crate::model::names::{BlockName, CircuitName};
 use crate::model::node::NodeKey;
 use crate::units::Direction;
 
@@ -56,6 +57,10 @@ name!(
     /// Names a verdict map.
     MapName
 );
+name!(
+    /// Names a counter.
+    CounterName
+);
 
 /// What a chain of ours is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,10 +92,27 @@ pub enum ChainRole {
     },
     /// The packets of a place in a tree.
     Place(NodeKey, Direction),
+    /// Packets on their way through the host enter here, and go to the blocks that hold.
+    Forward,
+    /// What a block is about, and its exceptions.
+    Block {
+        /// Which.
+        block: BlockName,
+        /// What the rules say, in short: see [`Table::name_by_content`](super::Table::name_by_content).
+        digest: u64,
+    },
+    /// How what a block is about is rejected.
+    Rejected(BlockName),
 }
 
 const LEAVING: &str = "leaving";
 const REMEMBER: &str = "remember";
+const FORWARD: &str = "forward";
+const BLOCK: &str = "block.";
+/// What stands between the name of a block and the rest.
+const OF_BLOCK: char = '/';
+const REJECTED: &str = "reject";
+const BLOCKED: &str = "blocked.";
 const CLASSES: &str = ".classes.";
 /// What the names of all that is for packets from a circuit end with.
 const DOWN: &str = "/down";
@@ -130,6 +152,9 @@ impl ChainRole {
                 digest,
             } => format!("{of}{CLASSES}{digest:016x}{}", ending(*direction)),
             Self::Place(key, direction) => format!("{key}{}", ending(*direction)),
+            Self::Forward => FORWARD.to_owned(),
+            Self::Block { block, digest } => format!("{BLOCK}{block}{OF_BLOCK}{digest:016x}"),
+            Self::Rejected(block) => format!("{BLOCK}{block}{OF_BLOCK}{REJECTED}"),
         })
     }
 
@@ -140,7 +165,11 @@ impl ChainRole {
         match name {
             LEAVING => return Some(Self::Leaving),
             REMEMBER => return Some(Self::Remember),
+            FORWARD => return Some(Self::Forward),
             _ => {}
+        }
+        if let Some(role) = Self::of_block(name) {
+            return Some(role);
         }
         let (name, direction) = split(name);
         if let Some((of, digest)) = name.rsplit_once(CLASSES) {
@@ -169,11 +198,26 @@ impl ChainRole {
         }
     }
 
+    /// What the chain of that name is for, where it is that of a block.
+    fn of_block(name: &str) -> Option<Self> {
+        let (block, what) = name.strip_prefix(BLOCK)?.split_once(OF_BLOCK)?;
+        let block = block.parse().ok()?;
+        if what == REJECTED {
+            return Some(Self::Rejected(block));
+        }
+        let digest = u64::from_str_radix(what, 16).ok()?;
+        Some(Self::Block { block, digest })
+    }
+
     /// For packets of which direction it is; `None` where it is for both.
     #[must_use]
     pub const fn direction(&self) -> Option<Direction> {
         match self {
-            Self::Leaving | Self::Remember => None,
+            Self::Leaving
+            | Self::Remember
+            | Self::Forward
+            | Self::Block { .. }
+            | Self::Rejected(_) => None,
             Self::Up(_) | Self::Own(_) | Self::Line(_) | Self::Hand(_) | Self::Traffic(_) => {
                 Some(Direction::Up)
             }
@@ -186,7 +230,11 @@ impl ChainRole {
     #[must_use]
     pub const fn circuit(&self) -> Option<&CircuitName> {
         match self {
-            Self::Leaving | Self::Remember => None,
+            Self::Leaving
+            | Self::Remember
+            | Self::Forward
+            | Self::Block { .. }
+            | Self::Rejected(_) => None,
             Self::Up(circuit)
             | Self::Own(circuit)
             | Self::Line(circuit)
@@ -231,5 +279,20 @@ impl MapName {
             return Direction::Down;
         }
         split(&self.0).1
+    }
+}
+
+impl CounterName {
+    /// Of what a block rejected.
+    #[must_use]
+    pub fn blocked(block: &BlockName) -> Self {
+        Self::new(&format!("{BLOCKED}{block}"))
+    }
+
+    /// Whether it can be one of a block; else it is not ours.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        let block = self.0.strip_prefix(BLOCKED);
+        block.is_some_and(|block| block.parse::<BlockName>().is_ok())
     }
 }

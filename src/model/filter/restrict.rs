@@ -124,8 +124,11 @@ impl Table {
         chain.lines.iter().any(|line| match line {
             Line::Foreign(_) => true,
             Line::Rule(rule) => match rule.action() {
-                // To remember is an end of its own.
-                Action::Priority(_) | Action::Mark { .. } | Action::Remember { .. } => true,
+                // To remember is an end of its own, and so is to reject.
+                Action::Priority(_)
+                | Action::Mark { .. }
+                | Action::Remember { .. }
+                | Action::Reject { .. } => true,
                 Action::Unmark(_) | Action::Return | Action::Continue => false,
                 Action::Goto(to) | Action::Jump(to) => live.contains(to),
                 Action::Lookup(_, map) => self.maps.get(map).is_some_and(|map| {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::MapKind;
 use super::fields::{Field, IPV4, IPV6};
-use super::names::{ChainName, MapName};
+use super::names::{ChainName, CounterName, MapName};
 use super::values::Values;
 use crate::model::circuit::MarkMask;
 use crate::model::class::Dscp;
@@ -60,10 +60,27 @@ pub enum Action {
         /// The code point.
         dscp: Dscp,
     },
+    /// It is counted and goes no further; who sent it is told.
+    Reject {
+        /// How it is told.
+        answer: Answer,
+        /// What counts it.
+        counter: CounterName,
+    },
     /// It goes no further in this chain.
     Return,
     /// Nothing: only that it was looked at.
     Continue,
+}
+
+/// How who sent a packet is told that it goes no further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// The connection is over: a TCP reset.
+    Reset,
+    /// An ICMP error of the packet's family: administratively prohibited.
+    Prohibited,
 }
 
 impl Action {
@@ -77,6 +94,7 @@ impl Action {
             | Self::Mark { .. }
             | Self::Unmark(_)
             | Self::Remember { .. }
+            | Self::Reject { .. }
             | Self::Return
             | Self::Continue => None,
         }
@@ -93,6 +111,7 @@ impl Action {
             | Self::Mark { .. }
             | Self::Unmark(_)
             | Self::Remember { .. }
+            | Self::Reject { .. }
             | Self::Return
             | Self::Continue => None,
         }
@@ -109,6 +128,7 @@ impl Action {
             | Self::Mark { .. }
             | Self::Unmark(_)
             | Self::Remember { .. }
+            | Self::Reject { .. }
             | Self::Return
             | Self::Continue => self.clone(),
         }
@@ -185,6 +205,8 @@ impl LookupKey {
     }
 }
 
+/// `meta l4proto` of TCP.
+const TCP: u128 = 6;
 /// `meta l4proto` of ICMPv6.
 const ICMP6: u128 = 58;
 
@@ -206,8 +228,11 @@ impl Rule {
             .map(|(field, _)| *field)
             // Of a connection without ports there is nothing to ask: the transport must say that it has.
             .filter(|field| {
-                field.family().is_some()
-                    || (*field == Field::Service && kept.contains_key(&Field::Transport))
+                let port = matches!(
+                    field,
+                    Field::Service | Field::SourcePort | Field::DestinationPort
+                );
+                field.family().is_some() || (port && kept.contains_key(&Field::Transport))
             })
             .collect();
         for field in all {
@@ -233,6 +258,15 @@ impl Rule {
             && kept.get(&Field::Transport) == Some(&Values::of([ICMP6]))
         {
             kept.remove(&Field::Transport);
+        }
+        // Nothing else can be reset, so a version of nft need not say so.
+        if let Action::Reject {
+            answer: Answer::Reset,
+            ..
+        } = &action
+        {
+            kept.entry(Field::Transport)
+                .or_insert_with(|| Values::of([TCP]));
         }
         Self {
             criteria: kept,

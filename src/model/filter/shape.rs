@@ -66,7 +66,7 @@ impl Table {
         devices
     }
 
-    /// Names the chains of classes after their rules, so that one that says something else is another
+    /// Names the chains of classes and of blocks after their rules, so that one that says something else is another
     /// chain, which is made before anything leads there.
     ///
     /// A rule that asks for ranges is blind for a moment after it was made: on 6.18 the kernel lets
@@ -77,13 +77,15 @@ impl Table {
             .chains
             .iter()
             .filter_map(|(name, chain)| {
-                let Some(ChainRole::Classes { of, direction, .. }) = ChainRole::of(name) else {
-                    return None;
-                };
-                let role = ChainRole::Classes {
-                    of,
-                    direction,
-                    digest: chain.digest(),
+                let digest = chain.digest();
+                let role = match ChainRole::of(name)? {
+                    ChainRole::Classes { of, direction, .. } => ChainRole::Classes {
+                        of,
+                        direction,
+                        digest,
+                    },
+                    ChainRole::Block { block, .. } => ChainRole::Block { block, digest },
+                    _ => return None,
                 };
                 Some((name.clone(), role.name()))
             })
@@ -116,6 +118,7 @@ impl Table {
             return Some(table);
         };
         let mut table = from.clone();
+        table.counters.extend(self.counters.iter().cloned());
         let taken = |name: &MapName| from.foreign.iter().any(|other| other.name == name.as_str());
         for (name, map) in &self.maps {
             match from.maps.get(name) {

@@ -51,6 +51,7 @@ impl Chain {
                 | Action::Lookup(..)
                 | Action::Unmark(_)
                 | Action::Remember { .. }
+                | Action::Reject { .. }
                 | Action::Return
                 | Action::Continue => None,
             },

@@ -2,7 +2,7 @@
 
 use super::fields::{Field, FieldKind};
 use super::names::{ChainRole, MapName};
-use super::rule::{Action, Rule, recalled};
+use super::rule::{Action, Answer, Rule, recalled};
 use super::values::{Range, Values};
 use super::{Element, Hook, Line, Verdict};
 use crate::model::node::NodeKey;
@@ -98,6 +98,7 @@ fn one(rule: &Rule, other: Option<&Rule>, of: Option<&NodeKey>) -> String {
     match leads {
         Some(ChainRole::Place(key, _) | ChainRole::Classes { of: key, .. }) if Some(&key) == of => {
         }
+        Some(ChainRole::Rejected(_)) => text.push_str(" → rejected"),
         Some(ChainRole::Classes { of, .. }) => text.push_str(&format!(" → classes of {of}")),
         // Which direction is meant is said beside.
         Some(ChainRole::Place(key, _)) => text.push_str(&format!(" → {key}")),
@@ -128,6 +129,10 @@ fn does(action: &Action) -> Option<String> {
             let point = FieldKind::Dscp.write(Range::one(dscp.get().into()));
             format!("dscp {point} remembered in {:#010x}", mask.bits())
         }
+        Action::Reject { answer, .. } => match answer {
+            Answer::Reset => "reset".to_owned(),
+            Answer::Prohibited => "prohibited".to_owned(),
+        },
         Action::Return => "return".to_owned(),
         Action::Continue => "go on".to_owned(),
     })
@@ -182,6 +187,8 @@ const fn word(field: Field) -> &'static str {
         Field::Dscp4 => "dscp",
         Field::Dscp6 => "IPv6 dscp",
         Field::Direction => "direction",
+        Field::Arrival => "arriving by",
+        Field::Departure => "leaving by",
         Field::Family
         | Field::SourceType
         | Field::State
@@ -189,6 +196,8 @@ const fn word(field: Field) -> &'static str {
         | Field::ConnectionMark(_)
         | Field::Source4
         | Field::Source6
+        | Field::Destination4
+        | Field::Destination6
         | Field::Transport
         | Field::Service
         | Field::SourcePort

@@ -1,5 +1,6 @@
 //! A plan for the administrator: class by class, old and new, in his units, and why.
 
+mod blocks;
 mod figures;
 mod print;
 
@@ -12,7 +13,7 @@ pub use figures::Figures;
 use super::Plan;
 use super::op::Op;
 use crate::lower::Names;
-use crate::model::desired::{Reason, Reasons};
+use crate::model::desired::{Grounds, Reason, Reasons};
 use crate::model::filter::{FAMILY, NAME, RuleChanges, Table};
 use crate::model::names::DeviceName;
 use crate::model::node::{NodeKey, Place, Spot};
@@ -113,7 +114,9 @@ pub fn report(plan: &Plan, names: &Names, reasons: &Reasons) -> PlanReport {
         Some((from, to)) => told.rules(from, to),
     };
     let mut rows: Vec<Row> = told.rows.into_values().collect();
-    justify(&mut rows, reasons);
+    justify(&mut rows, &reasons.places);
+    let (from, to) = tables.unwrap_or_default();
+    rows.extend(blocks::rows(from, to, &reasons.blocks));
     rows.sort_by_cached_key(|row| {
         let device = row.change.device.clone();
         let in_tree = row.key.is_some() || row.change.class_id.is_some();
@@ -390,7 +393,7 @@ fn told_place(spot: Option<&Spot>, device: &DeviceName, id: ClassId) -> String {
 }
 
 /// Adds the reasons, and the weights that only the policy knows.
-fn justify(rows: &mut [Row], reasons: &Reasons) {
+fn justify(rows: &mut [Row], reasons: &BTreeMap<NodeKey, Grounds>) {
     let mut circuits: BTreeMap<DeviceName, Reason> = BTreeMap::new();
     for row in rows.iter_mut() {
         let Row { key, change } = row;

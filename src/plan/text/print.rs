@@ -264,7 +264,7 @@ fn whys(change: &Change) -> Vec<String> {
     if let Some(root) = &change.replaces {
         whys.push(format!("in place of {root}, for good"));
     }
-    if change.action == Action::Remove {
+    if change.action == Action::Remove && whys.is_empty() {
         whys.push("not in the policy".to_owned());
     }
     whys

@@ -6,8 +6,8 @@ use super::super::text::{Cursor, END};
 use super::mark;
 use crate::model::circuit::MarkMask;
 use crate::model::filter::{
-    Action, ChainName, Field, Limit, LookupKey, MapName, Range, Rule, Values, read_class_id,
-    recalled,
+    Action, Answer, ChainName, CounterName, Field, Limit, LookupKey, MapName, Range, Rule, Values,
+    read_class_id, recalled,
 };
 use crate::model::state::Minor;
 
@@ -68,13 +68,16 @@ impl Reader<'_> {
             }
             "return" => return Some(Some(Action::Return)),
             "continue" => return Some(Some(Action::Continue)),
+            "counter" if self.cursor.take("name") => return self.rejection().map(Some),
             "counter" => self.counter()?,
             "limit" => self.limit()?,
-            "oifname" => return self.lookup(LookupKey::Device).map(Some),
-            "iifname" => {
-                self.cursor.expect(&[".", "oifname"])?;
+            "oifname" if self.asks_map() => return self.lookup(LookupKey::Device).map(Some),
+            "oifname" => self.criterion(Field::Departure)?,
+            "iifname" if self.cursor.take(".") => {
+                self.cursor.expect(&["oifname"])?;
                 return self.lookup(LookupKey::Pair).map(Some);
             }
+            "iifname" => self.criterion(Field::Arrival)?,
             "fib" => {
                 self.cursor.expect(&["saddr", "type"])?;
                 self.criterion(Field::SourceType)?;
@@ -102,21 +105,27 @@ impl Reader<'_> {
             },
             "ct" => return self.connection(),
             "ip" => match self.cursor.next()? {
-                "saddr" if self.cursor.peek() == Some("vmap") => {
+                "saddr" if self.asks_map() => {
                     return self.lookup(LookupKey::Source4).map(Some);
                 }
                 "saddr" => self.criterion(Field::Source4)?,
                 "dscp" => self.criterion(Field::Dscp4)?,
-                "daddr" => return self.lookup(LookupKey::Destination4).map(Some),
+                "daddr" if self.asks_map() => {
+                    return self.lookup(LookupKey::Destination4).map(Some);
+                }
+                "daddr" => self.criterion(Field::Destination4)?,
                 _ => return None,
             },
             "ip6" => match self.cursor.next()? {
-                "saddr" if self.cursor.peek() == Some("vmap") => {
+                "saddr" if self.asks_map() => {
                     return self.lookup(LookupKey::Source6).map(Some);
                 }
                 "saddr" => self.criterion(Field::Source6)?,
                 "dscp" => self.criterion(Field::Dscp6)?,
-                "daddr" => return self.lookup(LookupKey::Destination6).map(Some),
+                "daddr" if self.asks_map() => {
+                    return self.lookup(LookupKey::Destination6).map(Some);
+                }
+                "daddr" => self.criterion(Field::Destination6)?,
                 _ => return None,
             },
             "th" | "tcp" | "udp" => self.ports(word)?,
@@ -127,6 +136,31 @@ impl Reader<'_> {
             _ => return None,
         }
         Some(None)
+    }
+
+    fn asks_map(&self) -> bool {
+        self.cursor.peek() == Some("vmap")
+    }
+
+    /// `name "blocked.web" reject with tcp reset`: who asks for anything later would count too much.
+    fn rejection(&mut self) -> Option<Action> {
+        let counter = CounterName::new(self.cursor.next()?.trim_matches('"'));
+        self.cursor.expect(&["reject", "with"])?;
+        let answer = match self.cursor.next()? {
+            "tcp" => {
+                self.cursor.expect(&["reset"])?;
+                Answer::Reset
+            }
+            "icmpx" => {
+                self.cursor.take("type");
+                match self.cursor.next()? {
+                    "admin-prohibited" | "3" => Answer::Prohibited,
+                    _ => return None,
+                }
+            }
+            _ => return None,
+        };
+        Some(Action::Reject { answer, counter })
     }
 
     fn lookup(&mut self, key: LookupKey) -> Option<Action> {
