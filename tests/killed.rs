@@ -134,6 +134,14 @@ fn assert_conserves(when: &str) {
         room: "300mbit".parse().unwrap(),
     }];
     assert_eq!(breaches(&state, &pools), [], "{when}");
+    // No capacity has moved, or what it is taken from is blocked: on the way there and back.
+    let mut tops = state.trees.get(&"mpls0".parse().unwrap()).into_iter();
+    let moved = tops.any(|tree| {
+        let mut tops = tree.classes.values().filter(|class| class.parent.is_none());
+        tops.any(|top| top.rate != "200mbit".parse().unwrap())
+    });
+    let blocks = state.table.map(|table| table.blocks()).unwrap_or_default();
+    assert!(!moved || blocks.len() == 1, "{when}: {blocks:?}");
 }
 
 /// Kills `verb` at every write in turn, each time from the same beginning, and lets `apply` finish it.

@@ -86,7 +86,8 @@ fn pair(net: &Net, listener: &TcpListener, address: &str, port: u16) -> [TcpStre
     let mut client = passes(&net.within, address, port);
     let (mut server, _) = listener.accept().unwrap();
     server.set_read_timeout(Some(SOON)).unwrap();
-    for (from, to) in [(&mut client, &mut server)] {
+    {
+        let (from, to) = (&mut client, &mut server);
         from.write_all(b"question").unwrap();
         to.read_exact(&mut [0; 8]).unwrap();
         to.write_all(b"answer").unwrap();

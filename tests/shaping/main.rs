@@ -11,6 +11,7 @@
 
 mod arrival;
 mod aside;
+mod blocked;
 mod ceilings;
 mod classification;
 mod conservation;

@@ -41,9 +41,10 @@ pub(super) fn is_of_blocks(name: &ChainName) -> bool {
 
 /// The block that a chain is of.
 fn block_of(name: &ChainName) -> Option<BlockName> {
-    match ChainRole::of(name)? {
-        ChainRole::Block { block, .. } | ChainRole::Rejected(block) => Some(block),
-        _ => None,
+    if let ChainRole::Block { block, .. } | ChainRole::Rejected(block) = ChainRole::of(name)? {
+        Some(block)
+    } else {
+        None
     }
 }
 
@@ -167,12 +168,14 @@ impl Table {
 
 /// The counters that the rules of a chain share with others.
 fn counters(chain: &Chain) -> impl Iterator<Item = CounterName> + '_ {
-    chain.lines.iter().filter_map(|line| match line {
-        Line::Rule(rule) => match rule.action() {
-            Action::Reject { counter, .. } => Some(counter.clone()),
-            _ => None,
-        },
-        Line::Foreign(_) => None,
+    chain.lines.iter().filter_map(|line| {
+        if let Line::Rule(rule) = line
+            && let Action::Reject { counter, .. } = rule.action()
+        {
+            Some(counter.clone())
+        } else {
+            None
+        }
     })
 }
 

@@ -78,15 +78,13 @@ impl Table {
             .iter()
             .filter_map(|(name, chain)| {
                 let digest = chain.digest();
-                let role = match ChainRole::of(name)? {
-                    ChainRole::Classes { of, direction, .. } => ChainRole::Classes {
-                        of,
-                        direction,
-                        digest,
-                    },
-                    ChainRole::Block { block, .. } => ChainRole::Block { block, digest },
-                    _ => return None,
+                let mut role = ChainRole::of(name)?;
+                let (ChainRole::Classes { digest: said, .. }
+                | ChainRole::Block { digest: said, .. }) = &mut role
+                else {
+                    return None;
                 };
+                *said = digest;
                 Some((name.clone(), role.name()))
             })
             .collect();
