@@ -91,7 +91,11 @@ fn what_means_something_else_is_not_ours() {
         "meta mark 0x10-0x20 return",
         "meta mark != { 0x1, 0x2 } return",
         "meta mark 0x00000000/33 return",
-        "iifname \"a\" return",
+        "iifname \"a*\" return",
+        "iifname != \"a\" return",
+        "counter name \"blocked.a\" meta l4proto 6 reject with tcp reset",
+        "counter name \"blocked.a\" reject with icmpx 1",
+        "counter name \"blocked.a\" drop",
         "oifname . iifname vmap @arrivals",
         "counter packets 0 bytes 0",
     ] {
