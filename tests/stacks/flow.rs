@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::host::{DOWN, Host};
+use crate::lab::namespace::devices_here;
 use crate::lab::socket::udp;
 use crate::lab::{Namespace, sleep};
 
@@ -24,7 +25,7 @@ pub struct Flow<'a> {
 /// So many questions.
 const COUNT: usize = 10;
 /// What else may pass meanwhile: ARP, neighbour discovery, a tunnel's handshake.
-const NOISE: u64 = 1000;
+pub const NOISE: u64 = 1000;
 
 impl<'a> Flow<'a> {
     /// With 500 bytes each way, ten times.
@@ -194,6 +195,32 @@ impl<'a> Trees<'a> {
 #[track_caller]
 pub fn ip(host: &Namespace, lines: &str) {
     host.feed("ip", &["-batch", "-"], lines);
+}
+
+/// Waits for the devices of a host to be up, with the link-local addresses that they get a little later: both are
+/// in what a test compares.
+pub fn come_up(host: &Namespace) {
+    let up = || {
+        let devices = devices_here();
+        let named = |name: &&String| *name != "lo";
+        let state = |name: &String| {
+            std::fs::read_to_string(format!("/sys/class/net/{name}/operstate")).unwrap()
+        };
+        let addresses = std::fs::read_to_string("/proc/thread-self/net/if_inet6").unwrap();
+        let local = addresses.lines().filter(|line| line.starts_with("fe80"));
+        local.count() + 1 == devices.len()
+            && devices
+                .iter()
+                .filter(named)
+                .all(|name| state(name).trim() == "up")
+    };
+    let waited = host.enter(|| {
+        (0..200).any(|_| {
+            sleep(Duration::from_millis(100));
+            up()
+        })
+    });
+    assert!(waited, "the devices of {} stay down", host.label());
 }
 
 /// That nothing is left to do.

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use crate::flow::ip;
+use crate::flow::{come_up, ip};
 use crate::host::{ALWAYS, one_circuit};
 use crate::lab::snapshot::Snapshot;
 use crate::lab::{Lab, ready};
@@ -47,6 +47,7 @@ fn stock_a_vlan_that_maps_priorities_is_refused() {
          link add link wan0.10 name vmac0 type macvlan\n\
          link set wan0.10 up\nlink set wan0.20 up\nlink set vmac0 up\n",
     );
+    come_up(lab.edge());
     let before = Snapshot::of(lab.edge());
     let on = |device: &str, more: &str| {
         one_circuit("10mbit", more).replace("\"wan0\"", &format!("\"{device}\""))
