@@ -5,6 +5,7 @@
 //! circuit's class for certain; its share it reaches all the same, since what it lacks is left in the pool above it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter::once;
 
 use super::layout::{Layout, Top, arrivals, layouts};
 use super::{Facts, LowerError, figures};
@@ -173,12 +174,19 @@ impl Making<'_> {
             });
         }
         for name in arrivals(circuit) {
-            let device = self.facts.devices.get(name);
-            if device.is_some_and(|device| device.priority_map) {
-                self.errors.push(LowerError::PriorityMap {
+            let Some(device) = self.facts.devices.get(name) else {
+                continue;
+            };
+            // The priority goes down with the packet.
+            let stack = once((name, device)).chain(self.facts.below(device));
+            for (name, _) in stack.filter(|(_, device)| device.priority_map) {
+                let error = LowerError::PriorityMap {
                     circuit: circuit.name.clone(),
                     device: name.clone(),
-                });
+                };
+                if !self.errors.contains(&error) {
+                    self.errors.push(error);
+                }
             }
         }
     }

@@ -68,8 +68,8 @@ impl<'a> Side<'a> {
         let traffic = ChainRole::Traffic(self.circuit.clone()).name();
         let own = ChainRole::Own(self.circuit.clone()).name();
         let note = self.note(Place::Circuit)?;
-        let entry = control::own_packets(&own)
-            .into_iter()
+        let named = !rules.also.is_empty();
+        let entry = control::own_packets(&own, named)
             .chain([Rule::always(Action::Goto(traffic.clone())).noted(Some(note))]);
         self.add(ChainRole::Up(self.circuit.clone()).name(), Chain::of(entry));
         for (name, chain) in control::chains(self.circuit, &control, &traffic) {
@@ -84,7 +84,12 @@ impl<'a> Side<'a> {
     /// For what came over the circuit and goes on.
     pub(super) fn down(&mut self, rules: &CircuitRules) -> Result<(), ClassifyError> {
         let note = self.note(Place::Circuit)?;
-        let (mut lines, classes) = self.traffic(rules)?;
+        let (sites, classes) = self.traffic(rules)?;
+        let mut lines = Vec::new();
+        if !rules.also.is_empty() {
+            lines.push(control::not_arrived());
+        }
+        lines.extend(sites);
         lines.push(Rule::always(Action::Goto(classes)).noted(Some(note)));
         let name = ChainRole::Down(self.circuit.clone()).name();
         self.add(name, Chain::of(lines));
