@@ -92,11 +92,7 @@ fn of(bench: &mut Bench, count: u16) {
     }
 }
 
-fn class_ops(
-    classes: &Classes,
-    from: &[(ClassId, TcClass)],
-    to: &[(ClassId, TcClass)],
-) -> Vec<Op> {
+fn class_ops(classes: &Classes, from: &[(ClassId, TcClass)], to: &[(ClassId, TcClass)]) -> Vec<Op> {
     from.iter()
         .zip(to)
         .map(|((id, from), (_, to))| Op::ChangeClass {

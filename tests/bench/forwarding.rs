@@ -32,11 +32,13 @@ pub fn policy(sites: u32) -> String {
         text.push_str(&format!(
             "[site.s{site}]\ncircuit = \"mpls\"\nprefixes = [\"{prefix}\"]\n\
              capacity = \"100gbit\"\nguarantee = \"{}mbit\"\n",
-            160_000 / sites
+            (160_000 / sites).min(80_000)
         ));
     }
     text
 }
+
+type MakeGenerator = fn(&Lab, u32) -> Generator;
 
 pub fn run(bench: &mut Bench) {
     let many = Edge::new(bench, HOST, &policy(SITES));
@@ -60,7 +62,7 @@ pub fn run(bench: &mut Bench) {
         Figure::seconds(second_apply),
         Bar::None,
     );
-    let ways: [(&str, fn(&Lab, u32) -> Generator); 2] = [("up", up), ("down", down)];
+    let ways: [(&str, MakeGenerator); 2] = [("up", up), ("down", down)];
     for (way, generator) in ways {
         for (spread, what) in [(SITES, "all sites"), (1, "one site")] {
             let mut generators = labs.map(|lab| generator(lab, spread));

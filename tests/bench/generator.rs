@@ -43,7 +43,10 @@ impl Generator {
         to: &Namespace,
         flows: impl Iterator<Item = Flow>,
     ) -> Self {
-        let (source, target) = (hardware_address(from, "edge0"), hardware_address(edge.0, edge.1));
+        let (source, target) = (
+            hardware_address(from, "edge0"),
+            hardware_address(edge.0, edge.1),
+        );
         let counter = "/sys/class/net/edge0/statistics/rx_packets";
         Self {
             socket: from.make(|| socket("edge0")),
@@ -170,7 +173,9 @@ fn frame(flow: &Flow, source: [u8; 6], target: [u8; 6]) -> [u8; 60] {
     header[12..16].copy_from_slice(&flow.source.octets());
     header[16..20].copy_from_slice(&flow.target.octets());
     let words = header.chunks(2);
-    let sum: u32 = words.map(|two| u32::from(u16::from_be_bytes([two[0], two[1]]))).sum();
+    let sum: u32 = words
+        .map(|two| u32::from(u16::from_be_bytes([two[0], two[1]])))
+        .sum();
     let folded = (sum & 0xffff) + (sum >> 16);
     header[10..12].copy_from_slice(&(!(folded as u16)).to_be_bytes());
     // Ports; a checksum of 0 is none.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::Bench;
 use crate::edge::{ALWAYS, Edge};
-use crate::lab::address::{SESSION_HOST, GATEWAY, WEB};
+use crate::lab::address::{GATEWAY, SESSION_HOST, WEB};
 use crate::lab::bulk::Bulk;
 use crate::lab::machine::has_qdisc;
 use crate::lab::paced::Paced;

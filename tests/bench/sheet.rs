@@ -150,14 +150,8 @@ impl Sheet {
     /// A figure, beside its bar. A bar is of the figure's unit; of a ratio in percent, in percent.
     pub fn row(&mut self, what: &str, figure: Figure, bar: Bar) {
         let (bar, good) = match bar {
-            Bar::AtLeast(bar) => (
-                format!("≥ {}", figure.text(bar)),
-                Some(figure.value >= bar),
-            ),
-            Bar::AtMost(bar) => (
-                format!("≤ {}", figure.text(bar)),
-                Some(figure.value <= bar),
-            ),
+            Bar::AtLeast(bar) => (format!("≥ {}", figure.text(bar)), Some(figure.value >= bar)),
+            Bar::AtMost(bar) => (format!("≤ {}", figure.text(bar)), Some(figure.value <= bar)),
             Bar::None => (String::new(), None),
         };
         let verdict = match good {

@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use crate::Bench;
 use crate::edge::Edge;
-use crate::lab::address::{
-    GATEWAY, OPERATIONS, PROVIDER, SESSION_HOST, VPN, WEB, WORKER,
-};
+use crate::lab::address::{GATEWAY, OPERATIONS, PROVIDER, SESSION_HOST, VPN, WEB, WORKER};
 use crate::lab::bulk::Bulk;
 use crate::lab::capture::Capture;
 use crate::lab::paced::Paced;
@@ -106,7 +104,9 @@ fn one_way(bench: &mut Bench, way: Way, name: &str) {
     let help = help.stop();
     let wires: Vec<Trace> = wires.into_iter().map(Capture::stop).collect();
     desktops.stop();
-    floods.map(|flood| flood.stop());
+    for flood in floods {
+        flood.stop();
+    }
     let wire = Trace::merge(&wires).between(begin, end);
     let fullest = wire.worst_window(Duration::from_millis(100)).bytes as f64 * 8.0;
     let gap = help.longest_gap().saturating_sub(help.longest_pause());
