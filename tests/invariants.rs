@@ -428,7 +428,11 @@ proptest! {
         let before: BTreeMap<_, _> = from.trees.clone();
         let execution = execute(&mut kernel, &plan);
         prop_assert_eq!(execution.failed.len(), 1);
+        let failed = execution.failed[0].op.device().unwrap();
         for (device, tree) in &kernel.held().trees {
+            if !plan.conserve_together(failed, device) {
+                continue;
+            }
             for (minor, class) in &tree.classes {
                 let had = before.get(device).and_then(|tree| tree.classes.get(minor));
                 prop_assert!(had.is_some_and(|had| class.rate <= had.rate), "{device} {minor:?} grew");

@@ -3,7 +3,10 @@
 //! A note is never an error. Each rule has a function; [`notes`] asks them all.
 
 mod debts;
+mod down;
 mod floors;
+pub mod session;
+pub mod surroundings;
 mod tails;
 mod unsupported;
 mod unused;
@@ -14,8 +17,10 @@ pub use unsupported::unsupported;
 
 use serde::Serialize;
 
+use crate::lower::departures;
 use crate::model::names::Origin;
 use crate::policy::Policy;
+use crate::units::Direction;
 
 /// The largest packet that segmentation offload hands down in one piece, in bytes.
 const GSO: u64 = 65_536;
@@ -62,7 +67,16 @@ pub fn notes(policy: &Policy) -> Vec<Note> {
     notes.extend(tails::notes(policy));
     notes.extend(debts::notes(policy));
     notes.extend(floors::notes(policy));
+    notes.extend(down::notes(policy));
     notes.sort();
     notes.dedup();
     notes
+}
+
+/// Whether anything is shaped in `direction`.
+fn shapes(policy: &Policy, direction: Direction) -> bool {
+    match direction {
+        Direction::Up => true,
+        Direction::Down => departures(policy).next().is_some(),
+    }
 }

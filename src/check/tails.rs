@@ -1,6 +1,8 @@
 //! Tails so thin that one offloaded packet holds up all others.
 
-use super::{GSO, Note};
+use super::{GSO, Note, shapes};
+use crate::model::class::Site;
+use crate::model::names::DeviceName;
 use crate::policy::Policy;
 use crate::units::Direction;
 
@@ -13,11 +15,10 @@ pub(super) fn notes(policy: &Policy) -> Vec<Note> {
         .values()
         .filter_map(|site| {
             let capacity = site.terms.capacity;
-            let slower = if capacity.up <= capacity.down {
-                Direction::Up
-            } else {
-                Direction::Down
-            };
+            let slower = [Direction::Up, Direction::Down]
+                .into_iter()
+                .filter(|direction| shapes(policy, *direction))
+                .min_by_key(|direction| capacity.get(*direction))?;
             let rate = capacity.get(slower);
             let time = rate.nanoseconds_for(GSO);
             (time > WORTH_A_WORD).then_some((time, rate, slower, site))
@@ -40,9 +41,26 @@ pub(super) fn notes(policy: &Policy) -> Vec<Note> {
                     time / 1_000_000,
                     site.name
                 ),
-                "where that hurts voice or desktops, turn off GSO and TSO of what sends there (ethtool -K DEVICE gso off tso off), or GRO of the device that it arrives on",
+                remedy(policy, site, *slower),
             )
         })
         .into_iter()
         .collect()
+}
+
+/// What keeps packets apart. Those that are forwarded come together in the GRO of the device that they arrive on; a guest or a
+/// container hands down as one what it sends.
+fn remedy(policy: &Policy, site: &Site, direction: Direction) -> String {
+    let arrival = match direction {
+        Direction::Up => policy.host().inside.first(),
+        Direction::Down => policy
+            .circuits()
+            .get(&site.circuit)
+            .map(|circuit| &circuit.device),
+    };
+    let device = arrival.map_or("DEVICE", DeviceName::as_str);
+    format!(
+        "where that hurts voice or desktops, turn off GRO of the devices that it arrives on (ethtool -K {device} gro off), \
+         and GSO and TSO in guests and containers that send there"
+    )
 }

@@ -4,12 +4,13 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use clap::Args;
 use serde::Serialize;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::output::{Failure, Milestone, Output};
 use super::plan::{PlanResult, describe, text};
-use super::{Global, OpenKernel, session};
+use super::{Global, OpenKernel, session, ssh};
 use crate::clock::{Clock, SystemClock};
 use crate::executor::change::{Executor, Progress};
 use crate::executor::survey::prospect;
@@ -19,6 +20,13 @@ use crate::model::node::Place;
 use crate::policy::Policy;
 use crate::store::{Lock, Store};
 use crate::units::{Direction, Fraction};
+
+#[derive(Debug, Args)]
+pub struct ChangeArgs {
+    /// Go on even where that would cut the ssh session that it is ordered from
+    #[arg(long)]
+    force: bool,
+}
 
 /// What `apply` and `phase` print as JSON.
 #[derive(Debug, Serialize)]
@@ -40,24 +48,27 @@ enum Target<'a> {
 
 pub fn apply(
     global: &Global,
+    args: &ChangeArgs,
     kernel: OpenKernel<'_>,
     output: &mut Output<'_>,
 ) -> Result<u8, Failure> {
-    change(global, &Target::Present, kernel, output)
+    change(global, &Target::Present, args, kernel, output)
 }
 
 pub fn phase(
     global: &Global,
     name: &PhaseName,
+    args: &ChangeArgs,
     kernel: OpenKernel<'_>,
     output: &mut Output<'_>,
 ) -> Result<u8, Failure> {
-    change(global, &Target::Enter(name), kernel, output)
+    change(global, &Target::Enter(name), args, kernel, output)
 }
 
 fn change(
     global: &Global,
     target: &Target<'_>,
+    args: &ChangeArgs,
     open: OpenKernel<'_>,
     output: &mut Output<'_>,
 ) -> Result<u8, Failure> {
@@ -83,6 +94,12 @@ fn change(
         Target::Present => None,
         Target::Enter(phase) => Some(*phase),
     };
+    // What was cut off is finished first, so that its end counts as well.
+    let unfinished = store.unfinished()?;
+    let first = unfinished.as_ref().and_then(session::phase_after);
+    for phase in first.iter().chain(wanted) {
+        spare(kernel.as_mut(), &policy, phase, args, output)?;
+    }
     let finished = finish(
         kernel.as_mut(),
         &mut store,
@@ -95,7 +112,11 @@ fn change(
     let phase = match target {
         Target::Present => {
             let held = kernel.observe(Scope::All)?.state;
-            session::present_phase(&policy, Some(&store), &held, &state)?
+            let phase = session::present_phase(&policy, Some(&store), &held, &state)?;
+            if first.as_ref() != Some(&phase) {
+                spare(kernel.as_mut(), &policy, &phase, args, output)?;
+            }
+            phase
         }
         Target::Enter(phase) => (*phase).clone(),
     };
@@ -106,7 +127,7 @@ fn change(
         &phase,
         SystemClock.now(),
     )?;
-    let mut plan = describe(&prospect, phase_now);
+    let mut plan = describe(&prospect, phase_now, kernel.as_mut());
     plan.cut_off = finished.as_ref().map(|(what, _)| what.clone());
     for note in &plan.notes {
         output.say(&format!("note: {note}"));
@@ -140,6 +161,34 @@ fn change(
         &done,
     )?;
     Ok(0)
+}
+
+/// Refuses a phase that would cut the session that it is ordered from, unless that is insisted on.
+fn spare(
+    kernel: &mut dyn Kernel,
+    policy: &Arc<Policy>,
+    phase: &PhaseName,
+    args: &ChangeArgs,
+    output: &mut Output<'_>,
+) -> Result<(), Failure> {
+    match ssh::would_cut(kernel, policy, phase) {
+        Err(error) if args.force => {
+            output.say(&format!(
+                "note: {error}; whether this cuts the ssh session that it is ordered from is not known"
+            ));
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
+        Ok(Some(cut)) if args.force => {
+            output.say(&format!("note: {cut}"));
+            Ok(())
+        }
+        Ok(Some(cut)) => Err(format!(
+            "{cut}\n  help: raise that, order it from the console, or insist on it with --force; nothing was written"
+        )
+        .into()),
+        Ok(None) => Ok(()),
+    }
 }
 
 /// Finishes what was cut off; says what that was, and how much it took.

@@ -1,4 +1,7 @@
 //! `wanshift check`: reads host and policy, says all that is wrong. No root, no daemon, any path.
+//!
+//! On the host that the policy is for, which is one with the devices of all its circuits, it says as well what
+//! of this host the policy does not reach, as far as the kernel shows it to everybody.
 
 use std::path::PathBuf;
 
@@ -6,8 +9,8 @@ use clap::Args;
 
 use super::output::{Failure, Format, Output};
 use super::session::Checked;
-use super::{Global, session};
-use crate::check::notes;
+use super::{Global, OpenKernel, session};
+use crate::check::{Note, notes, surroundings};
 use crate::load::{Choice, Trust, load};
 use crate::policy::{Policy, read};
 
@@ -21,7 +24,12 @@ pub struct CheckArgs {
     lint_fatal: bool,
 }
 
-pub fn check(global: &Global, args: &CheckArgs, output: &mut Output<'_>) -> Result<u8, Failure> {
+pub fn check(
+    global: &Global,
+    args: &CheckArgs,
+    kernel: OpenKernel<'_>,
+    output: &mut Output<'_>,
+) -> Result<u8, Failure> {
     let choice = if args.paths.is_empty() {
         Choice::Directory(global.config.clone())
     } else {
@@ -44,6 +52,7 @@ pub fn check(global: &Global, args: &CheckArgs, output: &mut Output<'_>) -> Resu
         }
     };
     noted.extend(notes(&policy));
+    noted.extend(of_this_host(&policy, kernel));
     if output.format() == Format::Text {
         for note in &noted {
             output.say(&format!("note: {note}"));
@@ -60,6 +69,20 @@ pub fn check(global: &Global, args: &CheckArgs, output: &mut Output<'_>) -> Resu
     } else {
         0
     })
+}
+
+/// What this host shows beside the policy, where it is the policy's. A kernel that cannot be asked is no
+/// fault of the policy's.
+fn of_this_host(policy: &Policy, kernel: OpenKernel<'_>) -> Vec<Note> {
+    let around = kernel().and_then(|mut kernel| kernel.surroundings());
+    match around {
+        Ok(around) if surroundings::is_of(policy, &around) => surroundings::notes(policy, &around),
+        Ok(_) => Vec::new(),
+        Err(error) => {
+            tracing::debug!(%error, "this host is not looked at");
+            Vec::new()
+        }
+    }
 }
 
 fn summary(policy: &Policy, notes: usize) -> String {

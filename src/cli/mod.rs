@@ -8,6 +8,7 @@ mod check;
 mod output;
 mod plan;
 mod session;
+mod ssh;
 mod teardown;
 
 use std::ffi::OsString;
@@ -58,11 +59,13 @@ enum Verb {
     /// Show what would change in this kernel and why, class by class; writes nothing
     Plan(plan::PlanArgs),
     /// Make the kernel hold what the policy files say for the present phase
-    Apply,
+    Apply(apply::ChangeArgs),
     /// Enter a phase, over its ramp where it has one
     Phase {
         /// The phase to enter
         name: PhaseName,
+        #[command(flatten)]
+        args: apply::ChangeArgs,
     },
     /// Take everything of ours out of the kernel
     Teardown,
@@ -86,10 +89,10 @@ pub fn run(
     }
     let global = &cli.global;
     let outcome = match &cli.verb {
-        Verb::Check(args) => check::check(global, args, output),
+        Verb::Check(args) => check::check(global, args, kernel, output),
         Verb::Plan(args) => plan::plan(global, args, kernel, output),
-        Verb::Apply => apply::apply(global, kernel, output),
-        Verb::Phase { name } => apply::phase(global, name, kernel, output),
+        Verb::Apply(args) => apply::apply(global, args, kernel, output),
+        Verb::Phase { name, args } => apply::phase(global, name, args, kernel, output),
         Verb::Teardown => teardown::teardown(global, kernel, output),
     };
     outcome.unwrap_or_else(|failure| output.failure(&failure))

@@ -4,10 +4,10 @@ use clap::Args;
 use serde::Serialize;
 
 use super::output::{Failure, Output};
-use super::{Global, OpenKernel, session};
+use super::{Global, OpenKernel, session, ssh};
 use crate::clock::{Clock, SystemClock};
 use crate::executor::survey::{Prospect, prospect};
-use crate::kernel::Scope;
+use crate::kernel::{Kernel, Scope};
 use crate::model::names::PhaseName;
 use crate::plan::{Bounds, Goal, PlanReport, diff, report};
 use crate::store::{Lock, Store};
@@ -35,7 +35,7 @@ pub struct PlanResult {
     pub phase_then: PhaseName,
     /// How long the way there takes, in seconds.
     pub ramp_seconds: f64,
-    /// What the policy says and this version does not hold.
+    /// What the policy says and this version does not hold, and what of this host it does not reach.
     pub notes: Vec<String>,
     /// What changes.
     #[serde(flatten)]
@@ -84,7 +84,11 @@ pub fn plan(
         }
     };
     let prospect = prospect(kernel.as_mut(), ids, &policy, &phase, SystemClock.now())?;
-    let mut result = describe(&prospect, phase_now);
+    let mut result = describe(&prospect, phase_now, kernel.as_mut());
+    let cut = ssh::would_cut(kernel.as_mut(), &policy, &phase)?;
+    result
+        .notes
+        .extend(cut.map(|cut| format!("{cut}; it will be refused without --force")));
     if let Some(record) = &cut_off {
         output.say(&format!(
             "note: {}; the next apply finishes it first",
@@ -110,7 +114,11 @@ pub fn plan(
 }
 
 /// What `prospect` comes to.
-pub fn describe(prospect: &Prospect, phase_now: Option<PhaseName>) -> PlanResult {
+pub fn describe(
+    prospect: &Prospect,
+    phase_now: Option<PhaseName>,
+    kernel: &mut dyn Kernel,
+) -> PlanResult {
     let (policy, phase) = (prospect.engine.policy(), prospect.engine.phase());
     let bounds = Bounds::of(policy, phase);
     let goal = Goal {
@@ -119,13 +127,15 @@ pub fn describe(prospect: &Prospect, phase_now: Option<PhaseName>) -> PlanResult
         bounds: &bounds,
     };
     let plan = diff(&prospect.survey.observed, &goal);
+    let mut notes = session::not_held(policy, phase);
+    notes.extend(session::not_reached(policy, kernel));
     PlanResult {
         cut_off: None,
         at_work: None,
         phase_now,
         phase_then: phase.clone(),
         ramp_seconds: prospect.engine.ramp().as_secs_f64(),
-        notes: session::not_held(policy, phase),
+        notes,
         report: report(&plan, &prospect.goal.names, &prospect.engine.reasons()),
     }
 }

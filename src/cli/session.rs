@@ -9,8 +9,9 @@ use serde::Serialize;
 
 use super::Global;
 use super::output::{Failure, Format, Output};
-use crate::check::{Note, unsupported};
+use crate::check::{Note, surroundings, unsupported};
 use crate::executor::change::Order;
+use crate::kernel::Kernel;
 use crate::load::{Choice, Trust, load};
 use crate::model::names::PhaseName;
 use crate::model::state::KernelState;
@@ -193,6 +194,20 @@ pub fn not_held(policy: &Policy, phase: &PhaseName) -> Vec<String> {
         )
     };
     blocks.iter().map(told).collect()
+}
+
+/// What of this host the policy does not reach. Where it cannot be seen, that is what is said: nothing else hangs
+/// on it.
+pub fn not_reached(policy: &Policy, kernel: &mut dyn Kernel) -> Vec<String> {
+    match kernel.surroundings() {
+        Ok(around) => surroundings::notes(policy, &around)
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+        Err(error) => vec![format!(
+            "{error}; whether traffic goes around what is shaped is not known"
+        )],
+    }
 }
 
 /// A change that was cut off, in words.

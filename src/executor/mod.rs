@@ -15,6 +15,7 @@ use thiserror::Error;
 
 use crate::kernel::{Kernel, KernelError, OpError, Scope};
 use crate::model::names::DeviceName;
+use crate::model::state::Ifb;
 use crate::plan::op::Op;
 use crate::plan::{Goal, Plan, Step, diff};
 
@@ -113,11 +114,13 @@ pub fn execute(kernel: &mut dyn Kernel, plan: &Plan) -> Execution {
 #[derive(Default)]
 struct Stopped {
     devices: BTreeSet<DeviceName>,
+    feeds: bool,
     rules: bool,
 }
 
 impl Stopped {
     fn stop(&mut self, op: &Op) {
+        self.feeds |= matches!(op, Op::SetFeed { .. });
         match op.device() {
             Some(device) => {
                 self.devices.insert(device.clone());
@@ -136,12 +139,21 @@ impl Stopped {
             // A class may go only once no rule names it.
             Step::RemoveClasses => !self.rules && !self.devices.contains(device),
             // A parent may shrink only after its children; other devices give back all the same.
-            Step::Shrink { .. } | Step::Unfeed | Step::Release => !self.devices.contains(device),
+            Step::Shrink { .. } | Step::Unfeed => !self.devices.contains(device),
+            // The IFB may go only once nothing is led there.
+            Step::Release => {
+                !self.devices.contains(device) && (!self.feeds || *device != Ifb::device())
+            }
+            // Packets may be led only to an IFB that is as it should be.
+            Step::Feed => {
+                !self.rules
+                    && !self.devices.contains(device)
+                    && !self.devices.contains(&Ifb::device())
+            }
             // What another has not given back cannot be given out.
             Step::LeaveClasses
             | Step::TakeOver
             | Step::FirstRules
-            | Step::Feed
             | Step::Grow { .. }
             | Step::Leaves
             | Step::Rules => {

@@ -4,6 +4,7 @@
 mod down;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use super::tc::htb::INNER_QUANTUM;
 use super::{Kernel, KernelError, OpError, Scope};
@@ -13,6 +14,7 @@ use crate::model::state::{
     ClassId, Device, Ifb, Leaf, LeafKind, Major, Minor, Observed, Role, Root, Selector, TcClass,
     Tree,
 };
+use crate::model::surroundings::Surroundings;
 use crate::plan::op::Op;
 
 /// A kernel in memory.
@@ -21,6 +23,8 @@ pub struct FakeKernel {
     observed: Observed,
     leaves: BTreeSet<LeafKind>,
     writes: usize,
+    around: Surroundings,
+    ways: BTreeMap<IpAddr, DeviceName>,
     /// Priority and quantum of inner classes: they show again when the last child is gone.
     hidden: BTreeMap<(DeviceName, Minor), (Priority, u32)>,
     /// Where somebody else's filters hang in a `clsact`.
@@ -52,6 +56,8 @@ impl FakeKernel {
             observed,
             leaves,
             writes: 0,
+            around: Surroundings::default(),
+            ways: BTreeMap::new(),
             hidden: BTreeMap::new(),
             filtered: BTreeSet::new(),
             last_index,
@@ -73,6 +79,16 @@ impl FakeKernel {
     #[must_use]
     pub const fn writes(&self) -> usize {
         self.writes
+    }
+
+    /// What stands around what is ours, to be filled in.
+    pub const fn surroundings_mut(&mut self) -> &mut Surroundings {
+        &mut self.around
+    }
+
+    /// The devices by which packets leave to hosts, to be filled in.
+    pub const fn ways_mut(&mut self) -> &mut BTreeMap<IpAddr, DeviceName> {
+        &mut self.ways
     }
 
     fn write(&mut self, op: &Op) -> Result<(), OpError> {
@@ -275,6 +291,14 @@ impl Kernel for FakeKernel {
 
     fn leaves(&mut self) -> Result<BTreeSet<LeafKind>, KernelError> {
         Ok(self.leaves.clone())
+    }
+
+    fn surroundings(&mut self) -> Result<Surroundings, KernelError> {
+        Ok(self.around.clone())
+    }
+
+    fn way(&mut self, _: IpAddr, to: IpAddr) -> Result<Option<DeviceName>, KernelError> {
+        Ok(self.ways.get(&to).cloned())
     }
 }
 

@@ -4,14 +4,17 @@ pub mod fake;
 pub mod ifb;
 pub mod link;
 pub mod nft;
+pub mod routes;
 pub mod tc;
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use thiserror::Error;
 
 use crate::model::names::DeviceName;
 use crate::model::state::{ClassId, KernelState, LeafKind, Major, Observed};
+use crate::model::surroundings::{Neighbour, Surroundings};
 use crate::plan::op::Op;
 use tc::socket::RouteSocket;
 use tc::stats::Counters;
@@ -38,6 +41,24 @@ pub trait Kernel {
     /// # Errors
     /// Where the kernel cannot be asked.
     fn leaves(&mut self) -> Result<BTreeSet<LeafKind>, KernelError>;
+
+    /// Reads what stands around what is ours. Nothing, of a kernel that is asked for other things.
+    ///
+    /// # Errors
+    /// Where a read fails that needs no privilege.
+    fn surroundings(&mut self) -> Result<Surroundings, KernelError> {
+        Ok(Surroundings::default())
+    }
+
+    /// The device by which packets leave from one address of this host to another host's; `None` where they
+    /// go nowhere.
+    ///
+    /// # Errors
+    /// Where the kernel cannot be asked.
+    fn way(&mut self, from: IpAddr, to: IpAddr) -> Result<Option<DeviceName>, KernelError> {
+        let _ = (from, to);
+        Ok(None)
+    }
 }
 
 /// How much of what is ours is read.
@@ -197,6 +218,36 @@ impl Kernel for Host {
             what: "the kinds of leaf",
             cause,
         })
+    }
+
+    /// Where `nft` may not be asked, or is not there, no flow tables are told.
+    fn surroundings(&mut self) -> Result<Surroundings, KernelError> {
+        let failed = |what| move |cause| KernelError::Read { what, cause };
+        let mut around = Surroundings::default();
+        let links = link::links(&mut self.socket).map_err(failed("the network devices"))?;
+        around.devices.extend(links.into_iter().map(|link| {
+            let device = Neighbour {
+                name: link.name,
+                kind: link.kind,
+                lower: link.lower,
+            };
+            (link.index, device)
+        }));
+        routes::read(&mut self.socket, &mut around).map_err(failed("the routes"))?;
+        around.flowtables = nft::flowtables()
+            .inspect_err(|error| tracing::debug!(%error, "no flow tables are told"))
+            .ok();
+        Ok(around)
+    }
+
+    fn way(&mut self, from: IpAddr, to: IpAddr) -> Result<Option<DeviceName>, KernelError> {
+        let failed = |what| move |cause| KernelError::Read { what, cause };
+        let index = routes::find(&mut self.socket, from, to).map_err(failed("a route"))?;
+        let links = link::links(&mut self.socket).map_err(failed("the network devices"))?;
+        Ok(links
+            .into_iter()
+            .find(|link| Some(link.index) == index)
+            .map(|link| link.name))
     }
 }
 

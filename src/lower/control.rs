@@ -46,6 +46,13 @@ pub(super) fn own_packets(own: &ChainName) -> [Rule; 3] {
     ]
 }
 
+/// Whether what the host itself sends over TCP is control: one of the two ports says so, at either end.
+pub(super) fn is_own_tcp(ports: [u16; 2]) -> bool {
+    ports
+        .iter()
+        .any(|port| [BGP, SSH].contains(&u128::from(*port)))
+}
+
 /// The chains behind `own`.
 pub(super) fn chains(
     circuit: &CircuitName,

@@ -7,6 +7,7 @@ mod feeds;
 pub mod figures;
 mod layout;
 mod names;
+mod session;
 mod trees;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use classify::ClassifyError;
 pub use feeds::departures;
 pub use layout::{Layout, Top, layouts};
 pub use names::Names;
+pub use session::places_of_replies;
 pub use trees::{in_shared_tree, trees};
 
 use crate::model::desired::Desired;

@@ -10,4 +10,6 @@ pub mod ids;
 pub mod names;
 pub mod node;
 pub mod phase;
+pub mod session;
 pub mod state;
+pub mod surroundings;

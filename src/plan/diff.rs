@@ -143,7 +143,8 @@ struct Stages {
     shrink: BTreeMap<usize, Vec<Op>>,
     unfeed: Vec<Op>,
     release: Vec<Op>,
-    take_over: Vec<Op>,
+    /// By level: what makes a tree first, then its essential classes, parents before children.
+    take_over: BTreeMap<usize, Vec<Op>>,
     first_rules: Vec<Op>,
     feed: Vec<Op>,
     grow: BTreeMap<usize, Vec<Op>>,
@@ -152,13 +153,18 @@ struct Stages {
 }
 
 impl Stages {
+    /// What makes trees, before there are classes in them.
+    fn making(&mut self) -> &mut Vec<Op> {
+        self.take_over.entry(0).or_default()
+    }
+
     /// Makes the IFB, before there can be a tree on it, or sets it up.
     fn ifb(&mut self, now: Option<Ifb>, goal: Option<Ifb>) {
         let device = Ifb::device();
         match (now, goal) {
-            (None, Some(_)) => self.take_over.push(Op::AddIfb { device }),
+            (None, Some(_)) => self.making().push(Op::AddIfb { device }),
             (Some(Ifb { up: false }), Some(Ifb { up: true })) => {
-                self.take_over.push(Op::RaiseIfb { device });
+                self.making().push(Op::RaiseIfb { device });
             }
             (Some(_), Some(_)) | (_, None) => {}
         }
@@ -219,13 +225,13 @@ impl Stages {
         names: &Names,
         over: Option<ForeignRoot>,
     ) {
-        self.take_over.push(Op::AddRoot {
+        self.making().push(Op::AddRoot {
             device: device.clone(),
             major: tree.major,
             default: tree.default,
             over,
         });
-        Self::selector(&mut self.take_over, device, tree, Selector::Priority);
+        Self::selector(self.making(), device, tree, Selector::Priority);
         let mut order: Vec<(usize, bool, Minor)> = tree
             .classes
             .keys()
@@ -239,7 +245,7 @@ impl Stages {
             let essential = ancestry(tree, tree.default).contains(&minor)
                 || names.spot(device, minor).is_some_and(is_essential);
             let ops = if essential {
-                &mut self.take_over
+                self.take_over.entry(depth + 1).or_default()
             } else {
                 self.grow.entry(depth).or_default()
             };
@@ -248,7 +254,7 @@ impl Stages {
     }
 
     fn change_tree(&mut self, device: &DeviceName, old: &Tree, new: &Tree) {
-        Self::selector(&mut self.take_over, device, new, old.selector);
+        Self::selector(self.making(), device, new, old.selector);
         for (minor, class) in &old.classes {
             if new
                 .classes
@@ -296,7 +302,7 @@ impl Stages {
 
     /// The classes with which devices are taken over.
     fn taken(&self) -> impl Iterator<Item = Slot> {
-        self.take_over.iter().filter_map(|op| {
+        self.take_over.values().flatten().filter_map(|op| {
             if let Op::AddClass { device, id, .. } = op {
                 Some(slot(device, *id))
             } else {
@@ -339,10 +345,11 @@ impl Stages {
             step: Step::Release,
             ops: self.release,
         });
-        stages.push(Stage {
+        // A class whose parent is not there lands at the root: so a level is there before the next is sent.
+        stages.extend(self.take_over.into_values().map(|ops| Stage {
             step: Step::TakeOver,
-            ops: self.take_over,
-        });
+            ops,
+        }));
         stages.push(Stage {
             step: Step::FirstRules,
             ops: self.first_rules,

@@ -8,7 +8,7 @@
 //! 3. classes that shrink, children before parents, a level a stage;
 //! 4. nothing led to the IFB any more that should not be;
 //! 5. devices given back, the IFB deleted;
-//! 6. devices taken over: the IFB made, root, circuit, control, rest; then rules that name these;
+//! 6. devices taken over: the IFB made, root, then, level by level, pool, circuit, control, rest; then rules that name these;
 //! 7. packets led to the IFB: once there is a tree that knows every mark that the rules give;
 //! 8. classes that grow or come, parents before children, a level a stage;
 //! 9. queues;

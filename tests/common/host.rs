@@ -116,8 +116,9 @@ pub fn dump() -> Vec<String> {
         .map(str::to_owned)
         .collect();
     dump.extend(blocks(&sh("nft -s list ruleset")));
+    // The IFB gets another address and index each time that it is made.
     dump.extend(
-        sh("ip -d link; ip rule; ip -6 rule")
+        sh("ip -o -d link | sed '/ wanshift-down: /s/link.ether [0-9a-f:]*//; s/^[0-9]*: wanshift-down/wanshift-down/; s/\\\\/\\n/g'; ip rule; ip -6 rule")
             .lines()
             .map(str::to_owned),
     );

@@ -1,4 +1,4 @@
-//! The play behind `scripts/demo`: capacity is shifted upward, live, and what arrives is measured.
+//! The play behind `scripts/demo`: capacity is shifted, live, and what arrives is measured.
 //!
 //! It is an example for cargo, so that `cargo test` and clippy build it and nothing runs it unasked. It
 //! lies here because it plays in the tests' own lab: network namespaces that end with this process.
@@ -29,7 +29,7 @@ use lab::snapshot::Snapshot;
 use lab::{Lab, now, quiet_machine, sleep};
 use sheet::Policy::{AtMost, Is, None as Nothing};
 use sheet::{Page, Policy, Row};
-use traffic::{Rates, Wires, desktops, greedy, help_desk, measure, wanted};
+use traffic::{Rates, Wires, arrivals, desktops, greedy, help_desk, measure, takers, wanted};
 
 /// Desktops in use on a day at the office, and on the first day at home.
 const OFFICE: u64 = 280;
@@ -157,6 +157,40 @@ fn play(page: &mut Page, program: PathBuf, pace: &Pace) {
     side_by_side(page, OFFICE, [100.0, 200.0], &rates);
     at_office.stop();
     for flow in greedy {
+        flow.stop();
+    }
+
+    page.act(
+        "The other way",
+        &[
+            "What arrives is shaped, too. Session hosts download all that the internet gives;",
+            "the site provins does so through the edge, and pays on both circuits: its tail",
+            "holds. The site nemours sends, over a tail that is thinner in that direction.",
+        ],
+    );
+    let takers = takers(&lab);
+    let rates = arrivals(&lab, pace.warm_up, pace.long);
+    page.table(
+        "Mbit/s where it arrives",
+        &[
+            row(
+                "internet  downloads, and what provins takes",
+                Is(100.0),
+                rates.downloads + rates.provins,
+            ),
+            row(
+                "mpls      mds-provins, from the internet: tail",
+                Is(4.0),
+                rates.provins,
+            ),
+            row(
+                "mpls      mds-nemours, what it sends: tail",
+                Is(2.0),
+                rates.nemours,
+            ),
+        ],
+    );
+    for flow in takers {
         flow.stop();
     }
 

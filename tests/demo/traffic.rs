@@ -21,6 +21,7 @@ const BACKUP: u16 = 873;
 const FILES: u16 = 445;
 const THIN: u16 = 1494;
 const HELP_DESK: u16 = 5060;
+const DOWNLOADS: u16 = 8080;
 
 /// Remote desktops on their way to people at home: from the gateway's port 443, over UDP, at their pace.
 pub fn desktops(lab: &Lab, sessions: u64) -> Desktops {
@@ -80,6 +81,46 @@ pub fn greedy(lab: &Lab) -> [bulk::Running; 4] {
             .connections(connections)
             .start()
     })
+}
+
+/// Receivers that take whatever they are given: session hosts from the internet, a thin site from there through
+/// the edge; and a thin site that sends whatever it can.
+pub fn takers(lab: &Lab) -> [bulk::Running; 3] {
+    let desk = (lab.datacentre(), address::SESSION_HOST);
+    let web = (lab.internet(), address::WEB);
+    [
+        Bulk::tcp(desk, web, DOWNLOADS).connections(4).download(),
+        Bulk::tcp((lab.provins(), address::PROVINS), web, DOWNLOADS + 1)
+            .connections(2)
+            .download(),
+        Bulk::tcp((lab.nemours(), address::NEMOURS), desk, THIN).connections(2),
+    ]
+    .map(Bulk::start)
+}
+
+/// Mbit/s of what arrives, headers counted.
+pub struct Arrivals {
+    pub downloads: f64,
+    pub provins: f64,
+    pub nemours: f64,
+}
+
+/// Watches for a while where what arrives is handed on, once the flows have settled.
+pub fn arrivals(lab: &Lab, warm_up: Duration, duration: Duration) -> Arrivals {
+    sleep(warm_up);
+    let inside = Capture::start(lab.datacentre(), "edge0");
+    let mpls = Capture::start(lab.provider(), "edge0");
+    sleep(Duration::from_millis(100));
+    let from = now();
+    sleep(duration);
+    let to = now();
+    let (inside, mpls) = (inside.stop(), mpls.stop());
+    let rate = |trace: Trace| trace.paid_rate(from, to) / 1e6;
+    Arrivals {
+        downloads: rate(inside.only(|packet| packet.port(DOWNLOADS))),
+        provins: rate(mpls.only(|packet| packet.port(DOWNLOADS + 1))),
+        nemours: rate(inside.only(|packet| packet.port(THIN))),
+    }
 }
 
 /// Both far ends, watched.

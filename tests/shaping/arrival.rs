@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::ceilings::with_ipv6;
-use crate::host::{ALWAYS, DOWN, Host, Way, near, one_circuit, paid_rate};
+use crate::host::{ALWAYS, DOWN, Host, Way, near, one_circuit};
 use crate::lab::address::*;
 use crate::lab::bulk::Bulk;
 use crate::lab::trace::Packet;
@@ -227,7 +227,7 @@ fn all_fragments_are_in_the_class_of_the_first() {
             let largest = wire.packets.iter().map(|packet| packet.bytes).max();
             assert!(largest <= Some(1514), "not in fragments: {largest:?}");
             let what = format!("{way:?} from {}", from.1);
-            near(&what, paid_rate(&wire, start, end), 2e6, 2.0);
+            near(&what, wire.paid_rate(start, end), 2e6, 2.0);
             // What is left in the queue must not count for the next.
             crate::lab::sleep(Duration::from_millis(500));
         }

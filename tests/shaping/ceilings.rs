@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::host::{ALWAYS, Host, Way, near, one_circuit, paid_rate};
+use crate::host::{ALWAYS, Host, Way, near, one_circuit};
 use crate::lab::address::*;
 use crate::lab::bulk::Bulk;
 use crate::lab::capture::Capture;
@@ -23,7 +23,9 @@ fn carried(host: &Host, way: Way, port: u16, seconds: u64) -> f64 {
     };
     let (from, to) = measure(Duration::from_millis(700), Duration::from_secs(seconds));
     flow.stop();
-    paid_rate(&wire.stop().only(|packet| packet.port(port)), from, to)
+    wire.stop()
+        .only(|packet| packet.port(port))
+        .paid_rate(from, to)
 }
 
 fn ceilings() -> Host {
@@ -104,8 +106,8 @@ pub fn tails(way: Way) {
     let host = with_ipv6("0s");
     host.wanshift(&["apply"]);
     let sites = [
-        (host.lab.provins(), [PROVINS, PROVINS6], [4e6, 4e6]),
-        (host.lab.nemours(), [NEMOURS, NEMOURS6], [8e6, 2e6]),
+        (host.lab.provins(), [PROVINS, PROVINS6], 8081, [4e6, 4e6]),
+        (host.lab.nemours(), [NEMOURS, NEMOURS6], 8082, [8e6, 2e6]),
     ];
     for (family, source) in [SESSION_HOST, SESSION_HOST6].into_iter().enumerate() {
         let behind = match way {
@@ -113,21 +115,21 @@ pub fn tails(way: Way) {
             Way::Down => host.lab.datacentre(),
         };
         let wire = Capture::start(behind, "edge0");
-        let flows = sites.map(|(site, addresses, _)| {
+        let flows = sites.map(|(site, addresses, port, _)| {
             let ends = [(host.lab.datacentre(), source), (site, addresses[family])];
             let [from, to] = match way {
                 Way::Up => ends,
                 Way::Down => [ends[1], ends[0]],
             };
-            Bulk::tcp(from, to, 8080).connections(2).start()
+            Bulk::tcp(from, to, port).connections(2).start()
         });
         let (from, to) = measure(Duration::from_millis(1500), Duration::from_secs(5));
         flows.into_iter().for_each(|flow| drop(flow.stop()));
         let wire = wire.stop();
-        for (site, addresses, tail) in sites {
+        for (site, addresses, _, tail) in sites {
             let trace = wire.only(|packet| packet.address(addresses[family]));
             let tail = tail[usize::from(way == Way::Down)];
-            near(site.label(), paid_rate(&trace, from, to), tail, 2.0);
+            near(site.label(), trace.paid_rate(from, to), tail, 2.0);
         }
         // What is left in the queues of one family's flows must not count for the other's.
         sleep(Duration::from_millis(1500));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::host::{ALWAYS, DOWN, Host, near, paid_rate};
+use crate::host::{ALWAYS, DOWN, Host, near};
 use crate::lab::address::*;
 use crate::lab::bulk::Bulk;
 use crate::lab::capture::Capture;
@@ -64,7 +64,7 @@ fn a_site_and_the_internet_pay_in_both_trees_and_the_lower_holds() {
             let wire = wire.stop().only(|packet| packet.port(8080));
             near(
                 &format!("{what}, {desk}"),
-                paid_rate(&wire, from, to),
+                wire.paid_rate(from, to),
                 5e6,
                 2.0,
             );

@@ -3,14 +3,12 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use tempfile::TempDir;
 
 use crate::lab::address::*;
 use crate::lab::capture::Capture;
-use crate::lab::trace::Trace;
-use crate::lab::{Lab, Namespace, Nanos};
+use crate::lab::{Lab, Namespace};
 
 /// The device whose tree shapes what arrives over a circuit.
 pub const DOWN: &str = "wanshift-down";
@@ -188,15 +186,4 @@ pub fn near(what: &str, measured: f64, expected: f64, percent: f64) {
         off.abs() <= percent,
         "{what}: {measured:.0}, not {expected:.0} ({off:+.2} %)"
     );
-}
-
-/// Bit/s of an interval, from one packet to the last: each is paid for by the pause after it. Where 64 KB
-/// go at once on a thin line, an interval cut just anywhere holds one too many, or one too few.
-pub fn paid_rate(trace: &Trace, from: Nanos, to: Nanos) -> f64 {
-    let trace = trace.between(from, to);
-    let (Some(first), Some(last)) = (trace.packets.first(), trace.packets.last()) else {
-        return 0.0;
-    };
-    let time = Duration::from_nanos(last.at - first.at).as_secs_f64();
-    (trace.bytes() - last.bytes) as f64 * 8.0 / time
 }

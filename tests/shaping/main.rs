@@ -28,4 +28,5 @@ mod line;
 mod paced;
 mod sharing;
 mod stock;
+mod tail;
 mod teardown;

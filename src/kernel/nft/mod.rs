@@ -4,12 +4,14 @@
 //! nothing between. The table itself is never deleted and made again: only what differs is touched.
 
 mod change;
+mod flowtables;
 mod read;
 mod run;
 mod text;
 mod write;
 
 pub use change::render;
+pub use flowtables::flowtables;
 pub use read::{ReadError, parse};
 pub use write::render_whole;
 

@@ -15,6 +15,10 @@ pub const RTM_DELLINK: u16 = 17;
 pub const RTM_GETLINK: u16 = 18;
 /// `RTM_SETLINK` of `linux/rtnetlink.h`.
 pub const RTM_SETLINK: u16 = 19;
+/// `RTM_NEWROUTE` of `linux/rtnetlink.h`.
+pub const RTM_NEWROUTE: u16 = 24;
+/// `RTM_GETROUTE` of `linux/rtnetlink.h`.
+pub const RTM_GETROUTE: u16 = 26;
 /// `RTM_NEWQDISC` of `linux/rtnetlink.h`.
 pub const RTM_NEWQDISC: u16 = 36;
 /// `RTM_DELQDISC` of `linux/rtnetlink.h`.
