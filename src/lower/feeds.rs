@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::layout::arrivals;
+use super::layout::departures;
 use super::{Facts, LowerError};
 use crate::model::names::DeviceName;
 use crate::model::state::{Clsact, Device, Edge, Feed, Ifb, Takes};
@@ -14,15 +14,6 @@ use crate::policy::Policy;
 
 /// Packets of forwarded connections do not leave by a VRF, but by the device in it.
 const VRF: &str = "vrf";
-
-/// The devices by which a packet that arrived over a circuit may leave: the inside ones, and those of other circuits.
-pub fn departures(policy: &Policy) -> impl Iterator<Item = &DeviceName> {
-    let crossing = policy.circuits().len() > 1;
-    let others = policy.circuits().values().flat_map(arrivals);
-    let inside = policy.host().inside.iter();
-    let inside = inside.filter(|_| !policy.circuits().is_empty());
-    inside.chain(others.filter(move |_| crossing))
-}
 
 /// What should lead to the IFB.
 pub(super) fn feeds(

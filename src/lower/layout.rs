@@ -6,7 +6,6 @@
 
 use std::iter::once;
 
-use super::feeds::departures;
 use crate::model::circuit::{Circuit, Pool};
 use crate::model::names::{CircuitName, DeviceName};
 use crate::model::node::{NodeKey, Place, Spot};
@@ -120,6 +119,15 @@ pub fn layouts(policy: &Policy) -> Vec<Layout<'_>> {
         });
     }
     layouts
+}
+
+/// The devices by which a packet that arrived over a circuit may leave: the inside ones, and those of other circuits.
+pub fn departures(policy: &Policy) -> impl Iterator<Item = &DeviceName> {
+    let crossing = policy.circuits().len() > 1;
+    let others = policy.circuits().values().flat_map(arrivals);
+    let inside = policy.host().inside.iter();
+    let inside = inside.filter(|_| !policy.circuits().is_empty());
+    inside.chain(others.filter(move |_| crossing))
 }
 
 /// The names by which packets of a circuit come and go.

@@ -16,7 +16,6 @@ use std::collections::BTreeSet;
 use thiserror::Error;
 
 use classify::ClassifyError;
-pub use feeds::departures;
 pub use layout::{Layout, Top, layouts};
 pub use names::Names;
 pub use session::places_of_replies;
