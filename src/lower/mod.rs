@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use thiserror::Error;
 
 use classify::ClassifyError;
-pub use layout::{Layout, Top, layouts};
+pub use layout::{Layout, Top, departures, layouts};
 pub use names::Names;
 pub use session::places_of_replies;
 pub use trees::{in_shared_tree, trees};
