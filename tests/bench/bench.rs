@@ -79,12 +79,12 @@ const PARTS: &[Part] = &[
     },
     Part {
         name: "forwarding",
-        about: "packets of 60 bytes through the edge, spread over 10,000 sites",
+        about: "packets of 60 bytes through the edge",
         run: forwarding::run,
     },
     Part {
         name: "shift",
-        about: "six shifts with both circuits full, both ways, measured per way",
+        about: "six shifts with both circuits full",
         run: shift::run,
     },
     Part {

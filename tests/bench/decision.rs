@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use wanshift::engine::Engine;
-use wanshift::lower::{Facts, lower};
+use wanshift::lower::{Facts, Lowered, lower, trees};
 use wanshift::model::ids::Ids;
 use wanshift::model::names::DeviceName;
 use wanshift::model::state::{Device, Edge, LeafKind, Minor, Observed, Root};
@@ -42,6 +42,8 @@ pub struct Decision {
     pub facts: Facts,
     pub ids: Ids,
     pub observed: Observed,
+    /// What held before, where only rates change: its rules and names still hold.
+    pub before: Lowered,
 }
 
 impl Decision {
@@ -74,9 +76,8 @@ impl Decision {
         };
         let engine = Engine::holding(policy.clone(), policy.start().clone()).unwrap();
         let mut ids = Ids::default();
-        let mut state = lower(&policy, &engine.goal(), &facts, &mut ids)
-            .unwrap()
-            .state;
+        let before = lower(&policy, &engine.goal(), &facts, &mut ids).unwrap();
+        let mut state = before.state.clone();
         let tree = state.trees.get_mut(&device).unwrap();
         let (_, class) = tree
             .classes
@@ -94,6 +95,7 @@ impl Decision {
             facts,
             ids,
             observed,
+            before,
         }
     }
 
@@ -111,6 +113,20 @@ impl Decision {
         let goal = Goal {
             state: &lowered.state,
             names: &lowered.names,
+            bounds: &bounds,
+        };
+        diff(&self.observed, &goal).ops().count()
+    }
+
+    /// Where only rates change, as at each step of a ramp: rules stay as they were; returns the number of ops.
+    pub fn step(&mut self) -> usize {
+        let bounds = Bounds::default();
+        let desired = self.engine.goal();
+        let trees = trees(self.engine.policy(), &desired, &self.facts, &self.ids).unwrap();
+        self.before.state.trees = trees;
+        let goal = Goal {
+            state: &self.before.state,
+            names: &self.before.names,
             bounds: &bounds,
         };
         diff(&self.observed, &goal).ops().count()

@@ -1,5 +1,7 @@
 //! What was measured several times: interleaved runs, the median of them, how far they lie apart.
 
+use nix::time::{ClockId, clock_gettime};
+
 use crate::lab::now;
 
 /// Figures of one thing.
@@ -42,6 +44,18 @@ pub fn time<T>(work: impl FnOnce() -> T) -> (f64, T) {
     let begin = now();
     let result = work();
     ((now() - begin) as f64 / 1e9, result)
+}
+
+/// How long something that does nothing but think keeps the CPU, in seconds: others that have it meanwhile
+/// do not count.
+pub fn thinking_time<T>(work: impl FnOnce() -> T) -> (f64, T) {
+    let read = || {
+        let time = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap();
+        time.tv_sec() as f64 + time.tv_nsec() as f64 / 1e9
+    };
+    let begin = read();
+    let result = work();
+    (read() - begin, result)
 }
 
 /// Does everything in turn, in each round beginning with another, and times it. What loads the machine
