@@ -19,7 +19,7 @@ use classify::ClassifyError;
 pub use layout::{Layout, Top, departures, layouts};
 pub use names::Names;
 pub use session::places_of_replies;
-pub use trees::{in_shared_tree, trees};
+pub use trees::trees;
 
 use crate::model::desired::Desired;
 use crate::model::ids::{Ids, IdsError, Wanted};

@@ -51,8 +51,7 @@ pub fn trees(
 }
 
 /// What the class of a circuit has for certain in a tree that it shares: its share without its part of control.
-#[must_use]
-pub fn in_shared_tree(share: Rate, control: Rate) -> Rate {
+fn in_shared_tree(share: Rate, control: Rate) -> Rate {
     Rate::floor(share.bits().saturating_sub(control.bits()))
 }
 

@@ -7,6 +7,7 @@ pub mod desired;
 pub mod filter;
 pub mod hold;
 pub mod ids;
+pub mod leaf;
 pub mod names;
 pub mod node;
 pub mod phase;
