@@ -29,6 +29,13 @@ fn decision_to_plan(bencher: Bencher<'_, '_>, sites: usize) {
     bencher.bench(|| assert_eq!(bench.plan(), 1));
 }
 
+/// A step of a ramp, as it is carried out.
+#[divan::bench(args = SIZES)]
+fn step_to_plan(bencher: Bencher<'_, '_>, sites: usize) {
+    let mut bench = Decision::new(sites);
+    bencher.bench_local(|| assert_eq!(bench.step(), 1));
+}
+
 #[divan::bench(args = SIZES)]
 fn engine_alone(bencher: Bencher<'_, '_>, sites: usize) {
     let bench = Decision::new(sites);
