@@ -31,7 +31,6 @@ pub struct Goal<'a> {
 pub fn diff(observed: &Observed, goal: &Goal<'_>) -> Plan {
     let now = &observed.state;
     let mut stages = Stages::default();
-    let mut standing = slots(now);
     let devices: BTreeSet<&DeviceName> = now.trees.keys().chain(goal.state.trees.keys()).collect();
     stages.ifb(now.ifb, goal.state.ifb);
     stages.feeds(&now.feeds, &goal.state.feeds);
@@ -61,15 +60,19 @@ pub fn diff(observed: &Observed, goal: &Goal<'_>) -> Plan {
     stages.part_with_ifb(now.ifb, goal.state.ifb);
 
     // What is named by the rules at each point: only what stands, and will still stand.
-    let wanted = slots(goal.state);
     let removed = stages.removed();
+    let taken: BTreeSet<Slot> = stages.taken().collect();
     let mut table = Cow::Borrowed(&now.table);
-    standing.retain(|slot| wanted.contains(slot) && !removed.contains(slot));
+    let mut standing = BTreeSet::new();
+    if !removed.is_empty() || !taken.is_empty() {
+        let wanted = slots(goal.state);
+        standing = slots(now);
+        standing.retain(|slot| wanted.contains(slot) && !removed.contains(slot));
+    }
     if !removed.is_empty() {
         let kept = restricted(goal.state.table.as_ref(), &standing);
         set_table(&mut stages.leave, &mut table, Cow::Owned(kept));
     }
-    let taken: BTreeSet<Slot> = stages.taken().collect();
     if !taken.is_empty() {
         standing.extend(taken);
         let first = restricted(goal.state.table.as_ref(), &standing);
@@ -270,13 +273,13 @@ impl Stages {
         }
         for (minor, to) in &new.classes {
             let id = id(new, *minor);
-            let depth = depth(new, *minor);
+            let depth = || depth(new, *minor);
             match old
                 .classes
                 .get(minor)
                 .filter(|from| from.parent == to.parent)
             {
-                None => add_class(self.grow.entry(depth).or_default(), device, id, to),
+                None => add_class(self.grow.entry(depth()).or_default(), device, id, to),
                 Some(from) => {
                     if differs_in_class(from, to) {
                         let stage = if shrinks(from, to) {
@@ -284,7 +287,7 @@ impl Stages {
                         } else {
                             &mut self.grow
                         };
-                        stage.entry(depth).or_default().push(Op::ChangeClass {
+                        stage.entry(depth()).or_default().push(Op::ChangeClass {
                             device: device.clone(),
                             id,
                             from: from.clone(),
