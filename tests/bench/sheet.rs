@@ -197,6 +197,7 @@ impl Sheet {
     pub fn end(&self) -> bool {
         Self::line("");
         match self.missed.as_slice() {
+            [] if self.figures == 0 => {}
             [] => Self::line(&format!("{} figures reach their bar.", self.figures)),
             missed => self.remark(&format!(
                 "{} of {} figures miss their bar: {}.",
