@@ -255,12 +255,9 @@ impl Stages {
 
     fn change_tree(&mut self, device: &DeviceName, old: &Tree, new: &Tree) {
         Self::selector(self.making(), device, new, old.selector);
+        let uprooted = uprooted(old, new);
         for (minor, class) in &old.classes {
-            if new
-                .classes
-                .get(minor)
-                .is_none_or(|to| to.parent != class.parent)
-            {
+            if uprooted.contains(minor) {
                 self.remove
                     .entry(depth(old, *minor))
                     .or_default()
@@ -274,11 +271,7 @@ impl Stages {
         for (minor, to) in &new.classes {
             let id = id(new, *minor);
             let depth = || depth(new, *minor);
-            match old
-                .classes
-                .get(minor)
-                .filter(|from| from.parent == to.parent)
-            {
+            match old.classes.get(minor).filter(|_| !uprooted.contains(minor)) {
                 None => add_class(self.grow.entry(depth()).or_default(), device, id, to),
                 Some(from) => {
                     if differs_in_class(from, to) {
@@ -426,6 +419,32 @@ fn ancestry(tree: &Tree, minor: Minor) -> Vec<Minor> {
     std::iter::successors(Some(minor), above)
         .take(tree.classes.len() + 1)
         .collect()
+}
+
+/// The classes of `old` that go: those that `new` has not, or at another place, which HTB cannot move them to; and
+/// what hangs below such a class, since none goes before its children, wherever these shall be.
+fn uprooted(old: &Tree, new: &Tree) -> BTreeSet<Minor> {
+    let gone = |(minor, class): &(&Minor, &TcClass)| {
+        new.classes
+            .get(minor)
+            .is_none_or(|to| to.parent != class.parent)
+    };
+    let mut uprooted: BTreeSet<Minor> = old
+        .classes
+        .iter()
+        .filter(gone)
+        .map(|(minor, _)| *minor)
+        .collect();
+    if !uprooted.is_empty() {
+        let below = |minor: &&Minor| {
+            ancestry(old, **minor)
+                .iter()
+                .any(|above| uprooted.contains(above))
+        };
+        let more: Vec<Minor> = old.classes.keys().filter(below).copied().collect();
+        uprooted.extend(more);
+    }
+    uprooted
 }
 
 /// Whether the classes differ in what a change of class can mend: a leaf is changed by itself, and what
