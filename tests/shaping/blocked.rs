@@ -240,7 +240,10 @@ fn what_is_open_is_cut_as_a_ramp_begins_or_drained() {
     }
     host.edit(block, "\"drain\"", "\"cut\"");
     let told = host.wanshift(&["apply"]);
-    assert!(told.contains("~      block browsing") || told.contains("~  block browsing"), "{told}");
+    assert!(
+        told.contains("~      block browsing") || told.contains("~  block browsing"),
+        "{told}"
+    );
     for download in old {
         download.is_cut();
     }

@@ -20,6 +20,9 @@ pub enum Field {
     Family,
     /// `fib saddr type`: 2 where the source is an address of this host.
     SourceType,
+    /// `fib saddr . oif type`: 2 where the source is an address of the device by which the packet leaves. That
+    /// device's VRF is asked, where it is in one; [`Field::SourceType`] knows only what is in none.
+    SourceTypeThere,
     /// `ct state`, as a bit.
     State,
     /// `ct direction`: 0 for the packets of who opened the connection, 1 for replies.
@@ -65,9 +68,10 @@ pub enum Field {
 }
 
 /// The names under which fields are stored, but for those that look at a part of a mark.
-const STORED: [(Field, &str); 21] = [
+const STORED: [(Field, &str); 22] = [
     (Field::Family, "family"),
     (Field::SourceType, "source_type"),
+    (Field::SourceTypeThere, "source_type_there"),
     (Field::State, "state"),
     (Field::Direction, "direction"),
     (Field::Arrival, "arrival"),
@@ -179,7 +183,7 @@ impl Field {
     pub const fn kind(self) -> FieldKind {
         match self {
             Self::Family => FieldKind::Family,
-            Self::SourceType => FieldKind::RouteType,
+            Self::SourceType | Self::SourceTypeThere => FieldKind::RouteType,
             Self::State => FieldKind::State,
             Self::Direction => FieldKind::Direction,
             Self::Arrival | Self::Departure => FieldKind::Device,
@@ -205,6 +209,7 @@ impl Field {
             }
             Self::Family
             | Self::SourceType
+            | Self::SourceTypeThere
             | Self::State
             | Self::Direction
             | Self::Arrival
@@ -225,6 +230,7 @@ impl Field {
         match self {
             Self::Family => "meta nfproto",
             Self::SourceType => "fib saddr type",
+            Self::SourceTypeThere => "fib saddr . oif type",
             Self::State => "ct state",
             Self::Direction => "ct direction",
             Self::Arrival => "iifname",

@@ -191,6 +191,7 @@ const fn word(field: Field) -> &'static str {
         Field::Departure => "leaving by",
         Field::Family
         | Field::SourceType
+        | Field::SourceTypeThere
         | Field::State
         | Field::Mark(_)
         | Field::ConnectionMark(_)

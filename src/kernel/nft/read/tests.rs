@@ -29,6 +29,10 @@ fn other_ways_to_say_a_thing_are_the_same() {
         ["meta priority set 7a01:15", "meta priority set 7a01:0015"],
         ["fib saddr type local return", "fib saddr type 2 return"],
         [
+            "fib saddr . oif type local return",
+            "fib saddr . oif type 2 return",
+        ],
+        [
             "meta nfproto ipv4 ct original ip saddr 10.0.0.1 return",
             "ct original ip saddr 10.0.0.1 counter packets 1 bytes 2 return",
         ],
@@ -96,6 +100,7 @@ fn what_means_something_else_is_not_ours() {
         "counter name \"blocked.a\" meta l4proto 6 reject with tcp reset",
         "counter name \"blocked.a\" reject with icmpx 1",
         "counter name \"blocked.a\" drop",
+        "fib saddr . iif type local return",
         "oifname . iifname vmap @arrivals",
         "counter packets 0 bytes 0",
     ] {
