@@ -358,7 +358,31 @@ fn what_is_not_held_yet_is_said_or_refused_by_name() {
         host.wanshift(&["apply"]);
         let output = host.run(&["phase", "telework"]);
         let talk = String::from_utf8_lossy(&output.stderr);
-        assert!(talk.contains("browsing-in-session"), "{talk}");
+        assert!(!talk.contains("browsing-in-session"), "{talk}");
+        host.edit("policy.d/20-telework.toml", "\"cut\"", "\"drain\"");
+        let output = host.run(&["plan"]);
+        let talk = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            talk.contains("browsing-in-session") && talk.contains("drain_for"),
+            "{talk}"
+        );
+        assert!(
+            host.wanshift(&["plan"])
+                .contains("block browsing-in-session")
+        );
+        host.edit(
+            "policy.d/20-telework.toml",
+            "[block.browsing-in-session]",
+            "[block.browsing-in-session]\nschedule = \"mon-fri 08:00-12:00\"",
+        );
+        let output = host.run(&["plan"]);
+        let talk = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            talk.contains("browsing-in-session") && talk.contains("schedule"),
+            "{talk}"
+        );
+        let told = host.wanshift(&["plan"]);
+        assert!(told.contains("schedule mon-fri"), "{told}");
         host.edit(
             "policy.d/20-telework.toml",
             "[phase.telework]",

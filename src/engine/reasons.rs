@@ -63,13 +63,10 @@ impl Writing<'_> {
     fn block(&self, block: &Block, held: bool) -> BlockGrounds {
         let phase = &self.phase.name;
         let brought = self.phase.blocks.contains(&block.name);
-        let rules = self.reason(format!("block.{}", block.name), Some(&block.origin));
+        let rules = self.reason("block".to_owned(), Some(&block.origin));
         let held = match (&block.schedule, &block.until) {
             _ if held => self.reason(format!("phase.{phase}"), Some(&self.phase.origin)),
-            _ if !brought => self.reason(
-                format!("phase.{phase} has no such block"),
-                Some(&self.phase.origin),
-            ),
+            _ if !brought => self.reason(format!("not in phase.{phase}"), Some(&self.phase.origin)),
             (Some(schedule), _) => self.reason(format!("schedule {schedule}"), Some(&block.origin)),
             (None, Some(until)) => self.reason(format!("lifted by {until}"), Some(&block.origin)),
             (None, None) => rules.clone(),
