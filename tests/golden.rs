@@ -16,7 +16,7 @@ use wanshift::executor::converge;
 use wanshift::kernel::fake::FakeKernel;
 use wanshift::kernel::{Kernel, Scope};
 use wanshift::lower::{Facts, Lowered, Names, lower};
-use wanshift::model::filter::{Chain, ChainName, Line};
+use wanshift::model::filter::{Chain, ChainName, Line, Table};
 use wanshift::model::ids::Ids;
 use wanshift::model::names::DeviceName;
 use wanshift::model::state::{
@@ -162,6 +162,29 @@ fn show(state: &KernelState, names: &Names) -> String {
     text
 }
 
+/// A block that comes is there from the first write on, one that goes to the last write of rules.
+fn blocks_stay(plan: &Plan, now: Option<&Table>, goal: Option<&Table>) {
+    let blocks = |table: Option<&Table>| table.map(Table::blocks).unwrap_or_default();
+    let (held, wanted) = (blocks(now), blocks(goal));
+    let all = &held | &wanted;
+    let writes: Vec<&Op> = plan.ops().collect();
+    let last = writes
+        .iter()
+        .rposition(|op| matches!(op, Op::SetTable { .. }));
+    for (place, op) in writes.iter().enumerate() {
+        let Op::SetTable { from, to } = op else {
+            assert!(
+                place > 0 || wanted.is_subset(&held),
+                "{op:?} goes before the blocks"
+            );
+            continue;
+        };
+        assert!(place == 0 || blocks(from.as_ref()) == all);
+        let to = blocks(to.as_ref());
+        assert!(to == all || (Some(place) == last && to == wanted), "{to:?}");
+    }
+}
+
 fn takes(takes: Takes) -> String {
     match takes {
         Takes::Marked(mask) => format!("takes mark {:#010x}", mask.bits()),
@@ -279,6 +302,11 @@ fn golden(case: Case) -> PlanReport {
     };
     let current = kernel.observe(Scope::All).unwrap();
     let plan = diff(&current, &goal);
+    blocks_stay(
+        &plan,
+        current.state.table.as_ref(),
+        after.state.table.as_ref(),
+    );
     let told = report(&plan, &after.names, &engine.reasons());
     let text = format!(
         "== current\n{}\n== desired\n{}\n== plan\n{}\n== as it is told\n{told}",
@@ -420,6 +448,24 @@ fn a_class_comes() {
         "nominal",
         &[("[class.video]", class)],
         "nominal",
+    );
+}
+
+#[test]
+fn a_block_changes_and_one_comes_as_a_class_goes() {
+    let shortcuts = "[\"203.0.113.80/32\"]";
+    from_cd77(
+        "block-changes",
+        "telework",
+        &[(shortcuts, "[\"203.0.113.80/32\", \"203.0.113.81/32\"]")],
+        "telework",
+    );
+    let video = CLASSES.find("[class.video]").unwrap()..CLASSES.find("[site.mds-provins]").unwrap();
+    from_cd77(
+        "block-comes-class-goes",
+        "nominal",
+        &[(&CLASSES[video], "")],
+        "telework",
     );
 }
 
