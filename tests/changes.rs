@@ -24,11 +24,12 @@ use wanshift::executor::error::{ChangeError, Stop};
 use wanshift::executor::survey::prospect;
 use wanshift::kernel::fake::FakeKernel;
 use wanshift::kernel::{Kernel, KernelError, OpError, Scope};
+use wanshift::model::circuit::MarkMask;
 use wanshift::model::filter::{Slot, Table};
 use wanshift::model::ids::Ids;
 use wanshift::model::names::{DeviceName, PhaseName};
 use wanshift::model::state::{
-    Device, Edge, Ifb, KernelState, Leaf, LeafKind, Observed, Role, Root, TcClass,
+    Device, Edge, Ifb, KernelState, Leaf, LeafKind, Observed, Role, Root, Selector, Takes, TcClass,
 };
 use wanshift::plan::op::Op;
 use wanshift::plan::{PoolBound, breaches};
@@ -532,7 +533,7 @@ fn teardown_takes_everything_out() {
 /// go back to: the undo ends, and conserves.
 #[test]
 fn an_undo_after_drift_ends_and_conserves() {
-    for drift in 0..3 {
+    for drift in 0..7 {
         let mut bench = Bench::new(policy(&[3, 1], 220, 500));
         let tree = bench
             .kernel
@@ -549,6 +550,14 @@ fn an_undo_after_drift_ends_and_conserves() {
                 (Role::Inner, 2) => class.rate = Rate::from_bits(500_000_000).unwrap(),
                 _ => {}
             }
+        }
+        let state = &mut bench.kernel.kernel.held_mut().state;
+        match drift {
+            3 => state.feeds.get_mut(&device("wan0")).unwrap().takes = Takes::Drifted,
+            4 => state.trees.get_mut(&Ifb::device()).unwrap().selector = Selector::Drifted,
+            5 => bench.kernel.kernel.lose_device(&Ifb::device()),
+            6 => state.ifb = Some(Ifb { up: false }),
+            _ => {}
         }
         let now = bench.clock.now();
         let ids = bench.store.ids().unwrap();
@@ -577,6 +586,14 @@ fn an_undo_after_drift_ends_and_conserves() {
                 .values()
                 .flat_map(|tree| tree.classes.values())
                 .all(writable),
+            "{drift}"
+        );
+        let mark = Selector::Mark(MarkMask::UPPER_16);
+        let takes = Takes::Marked(MarkMask::UPPER_16);
+        assert_eq!(held.ifb, Some(Ifb { up: true }), "{drift}");
+        assert_eq!(held.trees[&Ifb::device()].selector, mark, "{drift}");
+        assert!(
+            held.feeds.values().all(|feed| feed.takes == takes),
             "{drift}"
         );
         assert_eq!(bench.store.unfinished().unwrap(), None);

@@ -100,10 +100,13 @@ fn tree(index: u16, share: u64, weights: &BTreeMap<u16, u64>, limit: u32) -> Tre
     }
 }
 
-/// The tree on the IFB: the circuits below their pool, whose shares sum exactly to it.
-fn down_tree(circuits: &[(u16, u64, &BTreeMap<u16, u64>)], limit: u32) -> Tree {
-    let pool = Minor::new(Minor::FIRST_POOL).unwrap();
-    let mut classes = BTreeMap::from([(pool, class(None, POOL, Role::Inner))]);
+/// The tree on the IFB: the circuits below their pool, whose shares sum exactly to it, or in no pool.
+fn down_tree(circuits: &[(u16, u64, &BTreeMap<u16, u64>)], limit: u32, pool: Option<u16>) -> Tree {
+    let pool = pool.map(|number| Minor::new(Minor::FIRST_POOL + number).unwrap());
+    let mut classes: BTreeMap<Minor, TcClass> = pool
+        .map(|pool| (pool, class(None, POOL, Role::Inner)))
+        .into_iter()
+        .collect();
     for (at, (index, share, weights)) in circuits.iter().enumerate() {
         let apart = |minor: Minor| match minor.get() {
             number if number < 0x100 => minor,
@@ -113,7 +116,7 @@ fn down_tree(circuits: &[(u16, u64, &BTreeMap<u16, u64>)], limit: u32) -> Tree {
             if minor == Minor::CONTROL && at > 0 {
                 continue;
             }
-            class.parent = Some(class.parent.map_or(pool, apart));
+            class.parent = class.parent.map(apart).or(pool);
             classes.insert(apart(minor), class);
         }
     }
@@ -140,6 +143,7 @@ prop_compose! {
         weights in prop::collection::vec(prop::collection::btree_map(0_u16..12, 1_u64..50, 0..8), 3),
         limit in 1_u32..3,
         fed in prop::collection::vec(any::<bool>(), 3),
+        pool in prop::option::weighted(0.8, 0_u16..2),
     ) -> KernelState {
         let total: u64 = shares.iter().zip(&present).filter(|(_, there)| **there).map(|(share, _)| share).sum();
         let mut state = KernelState::default();
@@ -159,7 +163,7 @@ prop_compose! {
             return state;
         }
         state.ifb = Some(Ifb { up: true });
-        state.trees.insert(Ifb::device(), down_tree(&circuits, limit));
+        state.trees.insert(Ifb::device(), down_tree(&circuits, limit, pool));
         state
     }
 }
@@ -376,8 +380,13 @@ proptest! {
         let plan = diff(&seen(&from), &goal(&to));
         for op in plan.ops() {
             if let Op::DeleteClass { device, id, class } = op {
-                let kept = to.trees.get(device).and_then(|tree| tree.classes.get(&id.minor));
-                prop_assert!(kept.is_none_or(|kept| kept.parent != class.parent), "{op:?}");
+                let way = |state: &KernelState| {
+                    let tree = state.trees.get(device)?;
+                    let up = |minor: &Minor| tree.classes.get(minor)?.parent;
+                    tree.classes.get(&id.minor)?;
+                    Some(std::iter::successors(Some(id.minor), up).collect::<Vec<_>>())
+                };
+                prop_assert!(way(&from) != way(&to), "{op:?} {class:?}");
             }
             if let Op::DeleteRoot { device, .. } = op {
                 prop_assert!(!to.trees.contains_key(device), "{op:?}");

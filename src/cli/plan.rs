@@ -129,7 +129,7 @@ pub fn describe(
     kernel: &mut dyn Kernel,
 ) -> PlanResult {
     let (policy, phase) = (prospect.engine.policy(), prospect.engine.phase());
-    let bounds = Bounds::of(policy, &prospect.engine.goal().pools);
+    let bounds = Bounds::of(policy, &prospect.engine.pools());
     let goal = Goal {
         state: &prospect.goal.state,
         names: &prospect.goal.names,

@@ -274,15 +274,22 @@ impl Engine {
         })
     }
 
+    /// What each pool carries as things are.
+    #[must_use]
+    pub fn pools(&self) -> BTreeMap<PoolName, Rates> {
+        let phase = self.policy.phases().get(&self.phase);
+        phase.map_or_else(BTreeMap::new, |phase| {
+            self.policy.pools_with(phase, &self.latched)
+        })
+    }
+
     /// What should hold once the phase is entered.
     #[must_use]
     pub fn goal(&self) -> Desired {
         let phase = self.policy.phases().get(&self.phase);
         Desired {
             phase: self.phase.clone(),
-            pools: phase
-                .map(|phase| self.policy.pools_with(phase, &self.latched))
-                .unwrap_or_default(),
+            pools: self.pools(),
             nodes: phase
                 .map(|phase| self.policy.promises_with(phase, &self.latched))
                 .unwrap_or_default(),

@@ -71,7 +71,7 @@ impl Executor<'_> {
         if goal == held && phase_from.as_ref() == Some(&phase_to) {
             return Ok(0);
         }
-        let bounds = Bounds::of(prospect.engine.policy(), &prospect.engine.goal().pools);
+        let bounds = Bounds::of(prospect.engine.policy(), &prospect.engine.pools());
         let bounds_before = self.store.bounds()?.unwrap_or_else(|| bounds.clone());
         let change = NewRecord {
             opened: self.clock.date(),
@@ -187,7 +187,7 @@ impl Executor<'_> {
             survey,
             goal: last,
         } = prospect;
-        let bounds = Bounds::of(engine.policy(), &engine.goal().pools);
+        let bounds = Bounds::of(engine.policy(), &engine.pools());
         let mut writes = 0;
         // On its way a ramp changes rates alone; the rules are looked at where it begins and ends.
         let mut scope = Scope::All;

@@ -46,6 +46,22 @@ const LINK_HEADER: usize = 16;
 /// The kinds whose `IFLA_LINK` is not what they stand on: it is the other end (`veth_get_iflink`,
 /// `netkit_get_iflink`, `vxcan_get_iflink` of the kernel's `drivers/net`).
 const PAIRS: [&str; 3] = ["veth", "netkit", "vxcan"];
+/// The kinds whose `IFLA_LINK` is only the device that they are bound to (`ip_tunnel_get_iflink` and the like of
+/// the kernel's `net`): what goes down to it is another packet, that the host sends, and meets the packet filter anew.
+const TUNNELS: [&str; 12] = [
+    "gre",
+    "gretap",
+    "erspan",
+    "ip6gre",
+    "ip6gretap",
+    "ip6erspan",
+    "ipip",
+    "sit",
+    "ip6tnl",
+    "vti",
+    "vti6",
+    "xfrm",
+];
 
 /// A network device.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -156,7 +172,7 @@ fn decode(payload: &[u8]) -> Option<Link> {
             _ => {}
         }
     }
-    let stands = !elsewhere && !PAIRS.contains(&kind.as_str());
+    let stands = !elsewhere && !PAIRS.iter().chain(&TUNNELS).any(|other| *other == kind);
     let priority_map = kind == "vlan" && maps_priorities(data);
     Some(Link {
         name: name?,
@@ -228,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_elsewhere_or_the_other_end_is_nothing_to_stand_on() {
+    fn what_is_elsewhere_or_the_other_end_or_carries_a_tunnel_is_nothing_to_stand_on() {
         let below = |messages: &mut Messages| messages.attribute(IFLA_LINK, &7_u32.to_ne_bytes());
         assert_eq!(told(below).lower, Some(7));
         assert_eq!(told(|m| m.attribute(IFLA_LINK, &[0; 4])).lower, None);
@@ -237,12 +253,14 @@ mod tests {
             messages.attribute(IFLA_LINK_NETNSID, &[0; 4]);
         };
         assert_eq!(told(elsewhere).lower, None);
-        let pair = |messages: &mut Messages| {
-            below(messages);
-            messages.nest(IFLA_LINKINFO, |info| {
-                info.attribute(IFLA_INFO_KIND, b"veth\0");
-            });
-        };
-        assert_eq!(told(pair).lower, None);
+        for (kind, stands) in [("veth", None), ("xfrm", None), ("macvlan", Some(7))] {
+            let of_kind = |messages: &mut Messages| {
+                below(messages);
+                messages.nest(IFLA_LINKINFO, |info| {
+                    info.attribute(IFLA_INFO_KIND, &terminated(kind));
+                });
+            };
+            assert_eq!(told(of_kind).lower, stands, "{kind}");
+        }
     }
 }

@@ -36,14 +36,31 @@ const SSH: u128 = 22;
 /// The rules by which what the host itself sends is told apart, to `own`.
 ///
 /// Duplicate address detection and first DHCP packets have no source yet; no such packet is ever
-/// forwarded.
-pub(super) fn own_packets(own: &ChainName) -> [Rule; 3] {
-    let goto = || Action::Goto(own.clone());
+/// forwarded. Addresses in a VRF are local there alone, so of a circuit that may be in one (it has further
+/// names then) the device's own ones are asked for too. An address of the VRF device itself is not found so.
+pub(super) fn own_packets(own: &ChainName, named: bool) -> impl Iterator<Item = Rule> {
+    let there = Field::SourceTypeThere;
     [
-        Rule::new([(Field::SourceType, Values::of([LOCAL]))], None, goto()),
-        Rule::new([(Field::Source4, Values::of([0]))], None, goto()),
-        Rule::new([(Field::Source6, Values::of([0]))], None, goto()),
+        Some((Field::SourceType, LOCAL)),
+        named.then_some((there, LOCAL)),
+        Some((Field::Source4, 0)),
+        Some((Field::Source6, 0)),
     ]
+    .into_iter()
+    .flatten()
+    .map(|(field, value)| {
+        let goto = Action::Goto(own.clone());
+        Rule::new([(field, Values::of([value]))], None, goto)
+    })
+}
+
+/// Ends a chain for what the host itself sends, as far as no VRF has the address.
+///
+/// The packet that carries a tunnel's has the tunnel for the device it came in by (tried with WireGuard and GRE),
+/// and came from nowhere for all that.
+pub(super) fn not_arrived() -> Rule {
+    let own = [(Field::SourceType, Values::of([LOCAL]))];
+    Rule::new(own, None, Action::Return)
 }
 
 /// Whether what the host itself sends over TCP is control: one of the two ports says so, at either end.

@@ -70,20 +70,6 @@ pub(super) fn feeds(
 
 /// Whether a device stands, at whatever height, on one of `named`.
 fn stands_on(device: &Device, named: &BTreeSet<u32>, facts: &Facts) -> bool {
-    let mut lower = device.lower;
-    // No stack is as high as there are devices: a bound, should one stand on itself.
-    for _ in 0..facts.devices.len() {
-        let Some(index) = lower else {
-            return false;
-        };
-        if index != device.index && named.contains(&index) {
-            return true;
-        }
-        lower = facts
-            .devices
-            .values()
-            .find(|device| device.index == index)
-            .and_then(|device| device.lower);
-    }
-    false
+    let mut below = facts.below(device);
+    below.any(|(_, lower)| lower.index != device.index && named.contains(&lower.index))
 }

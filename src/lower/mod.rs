@@ -12,6 +12,7 @@ mod trees;
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::iter::successors;
 
 use thiserror::Error;
 
@@ -58,6 +59,21 @@ impl Facts {
                 .map(|(device, feed)| (device.clone(), feed.clsact))
                 .collect(),
         }
+    }
+
+    /// The devices that one stands on, from the highest down.
+    pub(super) fn below<'a>(
+        &'a self,
+        device: &'a Device,
+    ) -> impl Iterator<Item = (&'a DeviceName, &'a Device)> {
+        let lower = |device: &Device| {
+            let index = device.lower.filter(|index| *index != device.index)?;
+            self.devices
+                .iter()
+                .find(|(_, device)| device.index == index)
+        };
+        // No stack is as high as there are devices: a bound, should one stand on itself.
+        successors(lower(device), move |(_, device)| lower(device)).take(self.devices.len())
     }
 }
 

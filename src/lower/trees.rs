@@ -5,6 +5,7 @@
 //! circuit's class for certain; its share it reaches all the same, since what it lacks is left in the pool above it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter::once;
 
 use super::layout::{Layout, Top, arrivals, layouts};
 use super::{Facts, LowerError, figures};
@@ -173,12 +174,19 @@ impl Making<'_> {
             });
         }
         for name in arrivals(circuit) {
-            let device = self.facts.devices.get(name);
-            if device.is_some_and(|device| device.priority_map) {
-                self.errors.push(LowerError::PriorityMap {
+            let Some(device) = self.facts.devices.get(name) else {
+                continue;
+            };
+            // The priority goes down with the packet.
+            let stack = once((name, device)).chain(self.facts.below(device));
+            for (name, _) in stack.filter(|(_, device)| device.priority_map) {
+                let error = LowerError::PriorityMap {
                     circuit: circuit.name.clone(),
                     device: name.clone(),
-                });
+                };
+                if !self.errors.contains(&error) {
+                    self.errors.push(error);
+                }
             }
         }
     }
@@ -266,13 +274,20 @@ impl Making<'_> {
             .range(first..)
             .take_while(|(key, _)| key.circuit == circuit.name)
             .collect();
-        let parents: BTreeSet<NodeKey> =
-            places.iter().filter_map(|(key, _)| key.parent()).collect();
-        for (key, holding) in places {
+        // A site's own classes are all that lies deeper than on the circuit.
+        let inner: BTreeSet<NodeKey> = places
+            .iter()
+            .filter(|(key, _)| key.depth() > 1)
+            .filter_map(|(key, _)| key.parent())
+            .collect();
+        let top = NodeKey::new(circuit.name.clone(), Place::Circuit);
+        let top = self.ids.minor(&top);
+        let mut made = Vec::with_capacity(places.len());
+        for (key, holding, minor) in self.ids.minors_of(places) {
             if key.place == Place::Control && control.and_then(Spot::node) != Some(key) {
                 continue;
             }
-            let Some(minor) = self.ids.minor(key) else {
+            let Some(minor) = minor else {
                 continue;
             };
             let (mut rate, ceil) = (
@@ -286,7 +301,7 @@ impl Making<'_> {
                     in_shared_tree(rate, part.guarantee.get(direction))
                 });
             }
-            let role = if parents.contains(key) {
+            let role = if key.place == Place::Circuit || inner.contains(key) {
                 Some(Role::Inner)
             } else {
                 let Holding {
@@ -300,12 +315,15 @@ impl Making<'_> {
             let Some(role) = role else {
                 continue;
             };
-            let parent = match key.parent() {
-                Some(parent) => self.ids.minor(&parent),
-                None => above,
+            let parent = match key.depth() {
+                0 => above,
+                1 => top,
+                _ => key.parent().and_then(|parent| self.ids.minor(&parent)),
             };
-            classes.insert(minor, class(rate, ceil, parent, framing, role, device));
+            made.push((minor, class(rate, ceil, parent, framing, role, device)));
         }
+        // Put in order at once: there are thousands.
+        classes.append(&mut made.into_iter().collect());
     }
 
     /// A class that holds packets; `None` where the kernel has no such queue, which is then said.

@@ -61,6 +61,24 @@ impl Ids {
         self.minors.get(key).copied()
     }
 
+    /// The places of `keys`, which are in order, each with its minor: in one pass, for there are thousands.
+    pub fn minors_of<'a, T>(
+        &self,
+        keys: impl IntoIterator<Item = (&'a NodeKey, T)>,
+    ) -> impl Iterator<Item = (&'a NodeKey, T, Option<Minor>)> {
+        let mut known = None;
+        keys.into_iter().map(move |(key, with)| {
+            if key.place == Place::Control {
+                return (key, with, Some(Minor::CONTROL));
+            }
+            let known =
+                known.get_or_insert_with(|| self.minors.range::<NodeKey, _>(key..).peekable());
+            while known.next_if(|(other, _)| *other < key).is_some() {}
+            let minor = known.next_if(|(other, _)| *other == key);
+            (key, with, minor.map(|(_, minor)| *minor))
+        })
+    }
+
     /// The minor of a pool, in the trees that its circuits share.
     #[must_use]
     pub fn pool(&self, pool: &PoolName) -> Option<Minor> {
@@ -122,12 +140,23 @@ impl Ids {
         } = wanted;
         let last = Minor::last_in(mask);
         keys.retain(|key| key.place != Place::Control);
-        self.minors
-            .retain(|key, minor| keys.contains(key) && *minor <= last);
+        // Mostly what is wanted is what there is.
+        let fits = self.minors.values().all(|minor| *minor <= last);
+        if fits && self.minors.keys().eq(&keys) {
+            keys.clear();
+        } else {
+            self.minors
+                .retain(|key, minor| keys.contains(key) && *minor <= last);
+        }
         self.majors.retain(|device, _| devices.contains(device));
         self.pools.retain(|pool, _| pools.contains(pool));
 
-        let mut taken: BTreeSet<u16> = self.minors.values().map(|minor| minor.get()).collect();
+        let taken = if keys.is_empty() {
+            &BTreeMap::new()
+        } else {
+            &self.minors
+        };
+        let mut taken: BTreeSet<u16> = taken.values().map(|minor| minor.get()).collect();
         for key in keys {
             if self.minors.contains_key(&key) {
                 continue;

@@ -104,18 +104,29 @@ impl NodeKey {
     }
 }
 
+impl NodeKey {
+    fn write(&self, out: &mut impl fmt::Write) -> fmt::Result {
+        let circuit = &self.circuit;
+        match &self.place {
+            Place::Circuit => write!(out, "{circuit}"),
+            Place::Control => write!(out, "{circuit}.control"),
+            Place::Rest => write!(out, "{circuit}.rest"),
+            Place::Class(class) => write!(out, "{circuit}.class.{class}"),
+            Place::Site(site) => write!(out, "{circuit}.site.{site}"),
+            Place::SiteRest(site) => write!(out, "{circuit}.site.{site}.rest"),
+            Place::SiteClass(site, class) => write!(out, "{circuit}.site.{site}.class.{class}"),
+        }
+    }
+}
+
 impl fmt::Display for NodeKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let circuit = &self.circuit;
-        f.pad(&match &self.place {
-            Place::Circuit => circuit.to_string(),
-            Place::Control => format!("{circuit}.control"),
-            Place::Rest => format!("{circuit}.rest"),
-            Place::Class(class) => format!("{circuit}.class.{class}"),
-            Place::Site(site) => format!("{circuit}.site.{site}"),
-            Place::SiteRest(site) => format!("{circuit}.site.{site}.rest"),
-            Place::SiteClass(site, class) => format!("{circuit}.site.{site}.class.{class}"),
-        })
+        if f.width().is_none() {
+            return self.write(f);
+        }
+        let mut text = String::new();
+        self.write(&mut text)?;
+        f.pad(&text)
     }
 }
 

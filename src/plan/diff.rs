@@ -31,7 +31,6 @@ pub struct Goal<'a> {
 pub fn diff(observed: &Observed, goal: &Goal<'_>) -> Plan {
     let now = &observed.state;
     let mut stages = Stages::default();
-    let mut standing = slots(now);
     let devices: BTreeSet<&DeviceName> = now.trees.keys().chain(goal.state.trees.keys()).collect();
     stages.ifb(now.ifb, goal.state.ifb);
     stages.feeds(&now.feeds, &goal.state.feeds);
@@ -61,15 +60,19 @@ pub fn diff(observed: &Observed, goal: &Goal<'_>) -> Plan {
     stages.part_with_ifb(now.ifb, goal.state.ifb);
 
     // What is named by the rules at each point: only what stands, and will still stand.
-    let wanted = slots(goal.state);
     let removed = stages.removed();
+    let taken: BTreeSet<Slot> = stages.taken().collect();
     let mut table = Cow::Borrowed(&now.table);
-    standing.retain(|slot| wanted.contains(slot) && !removed.contains(slot));
+    let mut standing = BTreeSet::new();
+    if !removed.is_empty() || !taken.is_empty() {
+        let wanted = slots(goal.state);
+        standing = slots(now);
+        standing.retain(|slot| wanted.contains(slot) && !removed.contains(slot));
+    }
     if !removed.is_empty() {
         let kept = restricted(goal.state.table.as_ref(), &standing);
         set_table(&mut stages.leave, &mut table, Cow::Owned(kept));
     }
-    let taken: BTreeSet<Slot> = stages.taken().collect();
     if !taken.is_empty() {
         standing.extend(taken);
         let first = restricted(goal.state.table.as_ref(), &standing);
@@ -252,12 +255,9 @@ impl Stages {
 
     fn change_tree(&mut self, device: &DeviceName, old: &Tree, new: &Tree) {
         Self::selector(self.making(), device, new, old.selector);
+        let uprooted = uprooted(old, new);
         for (minor, class) in &old.classes {
-            if new
-                .classes
-                .get(minor)
-                .is_none_or(|to| to.parent != class.parent)
-            {
+            if uprooted.contains(minor) {
                 self.remove
                     .entry(depth(old, *minor))
                     .or_default()
@@ -270,13 +270,9 @@ impl Stages {
         }
         for (minor, to) in &new.classes {
             let id = id(new, *minor);
-            let depth = depth(new, *minor);
-            match old
-                .classes
-                .get(minor)
-                .filter(|from| from.parent == to.parent)
-            {
-                None => add_class(self.grow.entry(depth).or_default(), device, id, to),
+            let depth = || depth(new, *minor);
+            match old.classes.get(minor).filter(|_| !uprooted.contains(minor)) {
+                None => add_class(self.grow.entry(depth()).or_default(), device, id, to),
                 Some(from) => {
                     if differs_in_class(from, to) {
                         let stage = if shrinks(from, to) {
@@ -284,7 +280,7 @@ impl Stages {
                         } else {
                             &mut self.grow
                         };
-                        stage.entry(depth).or_default().push(Op::ChangeClass {
+                        stage.entry(depth()).or_default().push(Op::ChangeClass {
                             device: device.clone(),
                             id,
                             from: from.clone(),
@@ -423,6 +419,32 @@ fn ancestry(tree: &Tree, minor: Minor) -> Vec<Minor> {
     std::iter::successors(Some(minor), above)
         .take(tree.classes.len() + 1)
         .collect()
+}
+
+/// The classes of `old` that go: those that `new` has not, or at another place, which HTB cannot move them to; and
+/// what hangs below such a class, since none goes before its children, wherever these shall be.
+fn uprooted(old: &Tree, new: &Tree) -> BTreeSet<Minor> {
+    let gone = |(minor, class): &(&Minor, &TcClass)| {
+        new.classes
+            .get(minor)
+            .is_none_or(|to| to.parent != class.parent)
+    };
+    let mut uprooted: BTreeSet<Minor> = old
+        .classes
+        .iter()
+        .filter(gone)
+        .map(|(minor, _)| *minor)
+        .collect();
+    if !uprooted.is_empty() {
+        let below = |minor: &&Minor| {
+            ancestry(old, **minor)
+                .iter()
+                .any(|above| uprooted.contains(above))
+        };
+        let more: Vec<Minor> = old.classes.keys().filter(below).copied().collect();
+        uprooted.extend(more);
+    }
+    uprooted
 }
 
 /// Whether the classes differ in what a change of class can mend: a leaf is changed by itself, and what

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 
 use super::bounds::Bounds;
 use crate::model::names::DeviceName;
-use crate::model::state::{KernelState, Leaf, Minor, Role, TcClass, Ticks, Tree};
+use crate::model::state::{
+    Ifb, KernelState, Leaf, Minor, Role, Selector, Takes, TcClass, Ticks, Tree,
+};
 use crate::units::Rate;
 
 /// A queue for a class of which nothing better is known.
@@ -17,6 +19,7 @@ const PLAIN: Leaf = Leaf::Pfifo { limit: 100 };
 #[must_use]
 pub fn restorable(held: &KernelState, goal: &KernelState, bounds: &Bounds) -> KernelState {
     let mut state = held.clone();
+    lead_somewhere(&mut state, goal);
     for (device, tree) in &mut state.trees {
         let wanted = goal.trees.get(device);
         for (minor, class) in &mut tree.classes {
@@ -35,6 +38,41 @@ pub fn restorable(held: &KernelState, goal: &KernelState, bounds: &Bounds) -> Ke
         fit_below(tree, None);
     }
     state
+}
+
+/// Packets are led to the IFB only where there is one that is up and knows them by their mark: somebody else may have
+/// taken it away, set it down or changed what leads there, and what goes back to that goes nowhere.
+fn lead_somewhere(state: &mut KernelState, goal: &KernelState) {
+    let ifb = Ifb::device();
+    if state.feeds.is_empty() && state.ifb.is_none() {
+        return;
+    }
+    if !state.trees.contains_key(&ifb)
+        && let Some(tree) = goal.trees.get(&ifb)
+    {
+        state.trees.insert(ifb.clone(), tree.clone());
+    }
+    let wanted = goal.trees.get(&ifb).map(|tree| tree.selector);
+    let known = state.trees.get_mut(&ifb).and_then(|tree| {
+        if let (Selector::Drifted | Selector::Priority, Some(wanted)) = (tree.selector, wanted) {
+            tree.selector = wanted;
+        }
+        match tree.selector {
+            Selector::Mark(mask) => Some(mask),
+            Selector::Drifted | Selector::Priority => {
+                tree.selector = Selector::Priority;
+                None
+            }
+        }
+    });
+    let Some(mask) = known else {
+        state.feeds.clear();
+        return;
+    };
+    state.ifb = Some(Ifb { up: true });
+    for feed in state.feeds.values_mut() {
+        feed.takes = Takes::Marked(mask);
+    }
 }
 
 fn make_writable(class: &mut TcClass, wanted: Option<&TcClass>) {

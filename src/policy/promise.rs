@@ -32,14 +32,15 @@ impl Policy {
         phase: &Phase,
         latched: &BTreeSet<ConditionName>,
     ) -> BTreeMap<NodeKey, Holding> {
-        let mut nodes = BTreeMap::new();
+        // Put in order at once: there are thousands.
+        let mut nodes = Vec::new();
         for circuit in self.circuits.values() {
             if let Some(share) = self.share(phase, circuit) {
                 let most = self.most(phase, latched, circuit, share);
                 self.promise_circuit(phase, circuit, share, most, &mut nodes);
             }
         }
-        nodes
+        nodes.into_iter().collect()
     }
 
     /// What each pool carries in `phase` where the conditions in `latched` are true.
@@ -107,7 +108,7 @@ impl Policy {
         circuit: &Circuit,
         share: Rates,
         most: Rates,
-        nodes: &mut BTreeMap<NodeKey, Holding>,
+        nodes: &mut Vec<(NodeKey, Holding)>,
     ) {
         let key = |place| NodeKey::new(circuit.name.clone(), place);
         let plain = |guarantee, ceiling| Holding {
@@ -118,22 +119,22 @@ impl Policy {
             leaf: circuit.leaf,
         };
         let whole = plain(share, most);
-        nodes.insert(key(Place::Circuit), whole);
+        nodes.push((key(Place::Circuit), whole));
 
         let control = share.map(control);
-        nodes.insert(
+        nodes.push((
             key(Place::Control),
             Holding {
                 priority: Priority::FIRST,
                 ..plain(control, most)
             },
-        );
+        ));
 
         let rest = self
             .rests
             .get(&circuit.name)
             .map_or(Terms::REST, |rest| rest.terms);
-        nodes.insert(key(Place::Rest), held(rest, &whole, circuit.leaf));
+        nodes.push((key(Place::Rest), held(rest, &whole, circuit.leaf)));
 
         for class in self
             .classes
@@ -144,10 +145,10 @@ impl Policy {
                 .classes
                 .get(&class.name)
                 .map_or(class.terms, |over| over.over(class.terms));
-            nodes.insert(
+            nodes.push((
                 key(Place::Class(class.name.clone())),
                 held(terms, &whole, circuit.leaf),
-            );
+            ));
         }
 
         for site in self
@@ -164,18 +165,18 @@ impl Policy {
                 priority: terms.priority,
                 ..plain(guarantee, clamp(terms.capacity, guarantee, most))
             };
-            nodes.insert(key(Place::Site(site.name.clone())), tail);
+            nodes.push((key(Place::Site(site.name.clone())), tail));
             if site.classes.is_empty() {
                 continue;
             }
             for class in &site.classes {
                 let place = Place::SiteClass(site.name.clone(), class.name.clone());
-                nodes.insert(key(place), held(class.terms, &tail, circuit.leaf));
+                nodes.push((key(place), held(class.terms, &tail, circuit.leaf)));
             }
-            nodes.insert(
+            nodes.push((
                 key(Place::SiteRest(site.name.clone())),
                 held(Terms::REST, &tail, circuit.leaf),
-            );
+            ));
         }
     }
 }

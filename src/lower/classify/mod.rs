@@ -10,7 +10,8 @@
 //! circuits, and finds its class in it by our bits of its mark. So it goes first to the chains for what
 //! came over the circuit: there its site is looked up by source, and nothing is control, for nothing that
 //! is forwarded is. It comes back from there, since that other device may be a circuit's too: then it has
-//! a class in either tree. Bits of ours that a packet brings along (a mark restored from its connection, a
+//! a class in either tree. What carries a tunnel's packets did not come over the tunnel, though it looks so: of a
+//! circuit with further names the host's own packets are left alone there. Bits of ours that a packet brings along (a mark restored from its connection, a
 //! program's own) are cleared before.
 //!
 //! It happens at postrouting, before source translation (`mangle` comes before `srcnat`), and classes

@@ -43,6 +43,8 @@ pub(super) struct Side<'a> {
     mask: MarkMask,
     ids: &'a Ids,
     table: &'a mut Table,
+    /// Made, and not in the table yet: thousands are put in order at once.
+    chains: Vec<(ChainName, Chain)>,
 }
 
 impl<'a> Side<'a> {
@@ -59,6 +61,7 @@ impl<'a> Side<'a> {
             mask,
             ids,
             table,
+            chains: Vec::new(),
         }
     }
 
@@ -68,8 +71,8 @@ impl<'a> Side<'a> {
         let traffic = ChainRole::Traffic(self.circuit.clone()).name();
         let own = ChainRole::Own(self.circuit.clone()).name();
         let note = self.note(Place::Circuit)?;
-        let entry = control::own_packets(&own)
-            .into_iter()
+        let named = !rules.also.is_empty();
+        let entry = control::own_packets(&own, named)
             .chain([Rule::always(Action::Goto(traffic.clone())).noted(Some(note))]);
         self.add(ChainRole::Up(self.circuit.clone()).name(), Chain::of(entry));
         for (name, chain) in control::chains(self.circuit, &control, &traffic) {
@@ -78,17 +81,30 @@ impl<'a> Side<'a> {
         let (mut lines, classes) = self.traffic(rules)?;
         lines.push(Rule::always(Action::Goto(classes)));
         self.add(traffic, Chain::of(lines));
+        self.finish();
         Ok(())
     }
 
     /// For what came over the circuit and goes on.
     pub(super) fn down(&mut self, rules: &CircuitRules) -> Result<(), ClassifyError> {
         let note = self.note(Place::Circuit)?;
-        let (mut lines, classes) = self.traffic(rules)?;
+        let (sites, classes) = self.traffic(rules)?;
+        let mut lines = Vec::new();
+        if !rules.also.is_empty() {
+            lines.push(control::not_arrived());
+        }
+        lines.extend(sites);
         lines.push(Rule::always(Action::Goto(classes)).noted(Some(note)));
         let name = ChainRole::Down(self.circuit.clone()).name();
         self.add(name, Chain::of(lines));
+        self.finish();
         Ok(())
+    }
+
+    /// Puts the chains into the table.
+    fn finish(&mut self) {
+        let mut chains: BTreeMap<ChainName, Chain> = self.chains.drain(..).collect();
+        self.table.chains.append(&mut chains);
     }
 
     /// Makes the chains of sites and classes, and gives back the rules that lead to the sites, and the chain
@@ -107,18 +123,18 @@ impl<'a> Side<'a> {
 
     /// Makes the chains and maps of sites, and gives back the rules that lead there.
     fn sites(&mut self, sites: &[SiteRules]) -> Result<Vec<Rule>, ClassifyError> {
-        let mut elements4 = BTreeMap::new();
-        let mut elements6 = BTreeMap::new();
+        let mut elements4 = Vec::new();
+        let mut elements6 = Vec::new();
         for site in sites {
             let chain = self.site(site)?;
             let (prefixes4, prefixes6) = by_family(&site.prefixes);
             for prefix in prefixes4 {
                 let key = Element::Addresses4(Range::of_prefix(&prefix.into()));
-                elements4.insert(key, Verdict::Goto(chain.clone()));
+                elements4.push((key, Verdict::Goto(chain.clone())));
             }
             for prefix in prefixes6 {
                 let key = Element::Addresses6(Range::of_prefix(&prefix.into()));
-                elements6.insert(key, Verdict::Goto(chain.clone()));
+                elements6.push((key, Verdict::Goto(chain.clone())));
             }
         }
         let mut rules = Vec::new();
@@ -134,6 +150,7 @@ impl<'a> Side<'a> {
             if !elements.is_empty() {
                 rules.push(Rule::always(Action::Lookup(key, name.clone())));
                 let kind = key.kind();
+                let elements = elements.into_iter().collect();
                 self.table.maps.insert(name, VerdictMap { kind, elements });
             }
         }
@@ -189,7 +206,7 @@ impl<'a> Side<'a> {
     }
 
     fn add(&mut self, name: ChainName, chain: Chain) {
-        self.table.chains.insert(name, chain);
+        self.chains.push((name, chain));
     }
 
     fn key(&self, place: Place) -> NodeKey {
@@ -251,8 +268,12 @@ fn by_family(prefixes: &[IpNet]) -> (Vec<Ipv4Net>, Vec<Ipv6Net>) {
             IpNet::V6(prefix) => prefixes6.push(*prefix),
         }
     }
-    (
-        Ipv4Net::aggregate(&prefixes4),
-        Ipv6Net::aggregate(&prefixes6),
-    )
+    // Most sites have one of each, if any.
+    if prefixes4.len() > 1 {
+        prefixes4 = Ipv4Net::aggregate(&prefixes4);
+    }
+    if prefixes6.len() > 1 {
+        prefixes6 = Ipv6Net::aggregate(&prefixes6);
+    }
+    (prefixes4, prefixes6)
 }

@@ -19,6 +19,9 @@ pub enum Field {
     Family,
     /// `fib saddr type`: 2 where the source is an address of this host.
     SourceType,
+    /// `fib saddr . oif type`: 2 where the source is an address of the device by which the packet leaves. That
+    /// device's VRF is asked, where it is in one; [`Field::SourceType`] knows only what is in none.
+    SourceTypeThere,
     /// `ct state`, as a bit.
     State,
     /// `ct direction`: 0 for the packets of who opened the connection, 1 for replies.
@@ -56,9 +59,10 @@ pub enum Field {
 }
 
 /// The names under which fields are stored, but for those that look at a part of a mark.
-const STORED: [(Field, &str); 17] = [
+const STORED: [(Field, &str); 18] = [
     (Field::Family, "family"),
     (Field::SourceType, "source_type"),
+    (Field::SourceTypeThere, "source_type_there"),
     (Field::State, "state"),
     (Field::Direction, "direction"),
     (Field::Source4, "source4"),
@@ -164,7 +168,7 @@ impl Field {
     pub const fn kind(self) -> FieldKind {
         match self {
             Self::Family => FieldKind::Family,
-            Self::SourceType => FieldKind::RouteType,
+            Self::SourceType | Self::SourceTypeThere => FieldKind::RouteType,
             Self::State => FieldKind::State,
             Self::Direction => FieldKind::Direction,
             Self::Mark(mask) | Self::ConnectionMark(mask) => FieldKind::Mark(mask),
@@ -185,6 +189,7 @@ impl Field {
             Self::Source6 | Self::From6 | Self::To6 | Self::Dscp6 => Some(IPV6),
             Self::Family
             | Self::SourceType
+            | Self::SourceTypeThere
             | Self::State
             | Self::Direction
             | Self::Mark(_)
@@ -203,6 +208,7 @@ impl Field {
         match self {
             Self::Family => "meta nfproto",
             Self::SourceType => "fib saddr type",
+            Self::SourceTypeThere => "fib saddr . oif type",
             Self::State => "ct state",
             Self::Direction => "ct direction",
             Self::Mark(_) => "meta mark",

@@ -111,6 +111,18 @@ fn split(name: &str) -> (&str, Direction) {
     }
 }
 
+/// Of a chain of classes, whose they are and what they say in short.
+fn classes(name: &str) -> Option<(&str, &str)> {
+    name.rsplit_once(CLASSES)
+}
+
+impl ChainName {
+    /// Whether it may be that of a chain of classes: most are not.
+    pub(super) fn is_of_classes(&self) -> bool {
+        classes(self.as_str()).is_some()
+    }
+}
+
 impl ChainRole {
     /// The name of the chain.
     #[must_use]
@@ -143,7 +155,7 @@ impl ChainRole {
             _ => {}
         }
         let (name, direction) = split(name);
-        if let Some((of, digest)) = name.rsplit_once(CLASSES) {
+        if let Some((of, digest)) = classes(name) {
             return Some(Self::Classes {
                 of: of.parse().ok()?,
                 direction,

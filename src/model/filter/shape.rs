@@ -76,6 +76,7 @@ impl Table {
         let names: BTreeMap<ChainName, ChainName> = self
             .chains
             .iter()
+            .filter(|(name, _)| name.is_of_classes())
             .filter_map(|(name, chain)| {
                 let Some(ChainRole::Classes { of, direction, .. }) = ChainRole::of(name) else {
                     return None;
@@ -87,22 +88,24 @@ impl Table {
                 };
                 Some((name.clone(), role.name()))
             })
+            .filter(|(before, after)| before != after)
             .collect();
-        let renamed = |name: &ChainName| names.get(name).cloned().unwrap_or_else(|| name.clone());
-        let rename = |line: Line| match line {
-            Line::Rule(rule) => {
-                let action = rule.action().leading(renamed);
-                Line::Rule(rule.doing(action))
+        if names.is_empty() {
+            return;
+        }
+        let rules = self.chains.values_mut().flat_map(|chain| &mut chain.lines);
+        for rule in rules {
+            let Line::Rule(rule) = rule else { continue };
+            if let Some(after) = rule.action().target().and_then(|name| names.get(name)) {
+                let action = rule.action().leading(|_| after.clone());
+                *rule = rule.clone().doing(action);
             }
-            Line::Foreign(_) => line,
-        };
-        self.chains = std::mem::take(&mut self.chains)
-            .into_iter()
-            .map(|(name, mut chain)| {
-                chain.lines = chain.lines.into_iter().map(rename).collect();
-                (renamed(&name), chain)
-            })
+        }
+        let renamed: Vec<(ChainName, Chain)> = names
+            .iter()
+            .filter_map(|(before, after)| Some((after.clone(), self.chains.remove(before)?)))
             .collect();
+        self.chains.extend(renamed);
     }
 
     /// What may be made before the step from `from` to `self`, without any packet meeting it: `from`

@@ -184,6 +184,7 @@ const fn word(field: Field) -> &'static str {
         Field::Direction => "direction",
         Field::Family
         | Field::SourceType
+        | Field::SourceTypeThere
         | Field::State
         | Field::Mark(_)
         | Field::ConnectionMark(_)

@@ -76,8 +76,14 @@ impl Reader<'_> {
                 return self.lookup(LookupKey::Pair).map(Some);
             }
             "fib" => {
-                self.cursor.expect(&["saddr", "type"])?;
-                self.criterion(Field::SourceType)?;
+                self.cursor.expect(&["saddr"])?;
+                let there = self.cursor.take_all(&[".", "oif"]);
+                self.cursor.expect(&["type"])?;
+                self.criterion(if there {
+                    Field::SourceTypeThere
+                } else {
+                    Field::SourceType
+                })?;
             }
             "meta" => match self.cursor.next()? {
                 "l4proto" => self.criterion(Field::Transport)?,

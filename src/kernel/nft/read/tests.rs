@@ -29,6 +29,10 @@ fn other_ways_to_say_a_thing_are_the_same() {
         ["meta priority set 7a01:15", "meta priority set 7a01:0015"],
         ["fib saddr type local return", "fib saddr type 2 return"],
         [
+            "fib saddr . oif type local return",
+            "fib saddr . oif type 2 return",
+        ],
+        [
             "meta nfproto ipv4 ct original ip saddr 10.0.0.1 return",
             "ct original ip saddr 10.0.0.1 counter packets 1 bytes 2 return",
         ],
@@ -92,6 +96,7 @@ fn what_means_something_else_is_not_ours() {
         "meta mark != { 0x1, 0x2 } return",
         "meta mark 0x00000000/33 return",
         "iifname \"a\" return",
+        "fib saddr . iif type local return",
         "oifname . iifname vmap @arrivals",
         "counter packets 0 bytes 0",
     ] {
