@@ -156,7 +156,8 @@ fn text(listed: &Listed) -> String {
     for one in &listed.conditions {
         let told = match &one.latch {
             Some(latch) if one.on_record => {
-                format!("true   since {}: {}", latch.since, facts::why(latch))
+                let since = latch.since.strftime("%Y-%m-%dT%H:%M:%SZ");
+                format!("true   since {since}: {}", facts::why(latch))
             }
             Some(latch) => format!(
                 "true   {}; on record with the next apply",

@@ -1,6 +1,7 @@
 //! What it means that conditions are true: what they lift, what they open, what they end.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -80,7 +81,7 @@ pub fn effects(
 /// `None` where it can.
 #[must_use]
 pub fn needs(
-    policy: &std::sync::Arc<Policy>,
+    policy: &Arc<Policy>,
     phase: &PhaseName,
     latched: &BTreeSet<ConditionName>,
     condition: &ConditionName,
