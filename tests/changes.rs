@@ -137,6 +137,7 @@ impl Watched {
             gso_max: 65_536,
             kind: "veth".to_owned(),
             lower: None,
+            master: None,
             up: true,
             priority_map: false,
             root: Root::Default {

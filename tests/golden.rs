@@ -65,6 +65,7 @@ fn kernel(wan: Root) -> FakeKernel {
             gso_max: 65_536,
             kind: "veth".to_owned(),
             lower: None,
+            master: None,
             up: true,
             priority_map: false,
             root,

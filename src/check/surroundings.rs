@@ -16,7 +16,8 @@ const LOOPBACK: &str = "lo";
 #[must_use]
 pub fn notes(policy: &Policy, around: &Surroundings) -> Vec<Note> {
     let own = Own::of(policy, around);
-    let mut notes = own.routes();
+    let mut notes = own.absent();
+    notes.extend(own.routes());
     notes.extend(own.flowtables());
     notes
 }
@@ -70,6 +71,25 @@ impl<'a> Own<'a> {
         }
     }
 
+    /// A note for the inside devices that are not there: what must be done in an emergency does not wait for a tunnel.
+    fn absent(&self) -> Vec<Note> {
+        let inside = self.policy.host().inside.iter();
+        let absent: Vec<String> = inside
+            .filter(|device| self.around.device(device).is_none())
+            .map(|device| format!("`{device}`"))
+            .collect();
+        let Some(names) = (!absent.is_empty()).then(|| absent.join(", ")) else {
+            return Vec::new();
+        };
+        vec![Note::at(
+            &self.policy.host().origin,
+            format!(
+                "there is no inside device {names} here: what arrives is not shaped as it leaves there"
+            ),
+            "should it come, apply again; if it is called otherwise, mend `inside`",
+        )]
+    }
+
     /// A note for each device that packets are routed to and that the policy does not name.
     fn routes(&self) -> Vec<Note> {
         let routes = self.around.routes.iter();
@@ -83,6 +103,12 @@ impl<'a> Own<'a> {
                     None => format!("number {index}"),
                 };
                 let access = device.is_some_and(|device| self.access.contains(&device.name));
+                let on_tree = self.around.devices.get(index).is_some_and(|device| self.stands_on_tree(&device.name));
+                let lost = if on_tree || access {
+                    "and what goes out there is served before all classes of the circuit below, as if it were control"
+                } else {
+                    "and what goes out there is in no circuit's tree"
+                };
                 let help = if access {
                     "route it over a device of its own, such as a VLAN, and name that"
                 } else {
@@ -92,12 +118,21 @@ impl<'a> Own<'a> {
                     &self.policy.host().origin,
                     format!(
                         "{prefixes} is routed to device {name}, which is neither inside nor a circuit's: what arrives over a circuit \
-                         and leaves there is not shaped down, and what goes out there is in no circuit's tree"
+                         and leaves there is not shaped down, {lost}"
                     ),
                     help,
                 ))
             })
             .collect()
+    }
+
+    /// Whether a device stands on one at whose root circuits are shaped upward.
+    fn stands_on_tree(&self, device: &DeviceName) -> bool {
+        let circuits = self.policy.circuits().keys();
+        let trees: BTreeSet<u32> = circuits
+            .filter_map(|circuit| Some(self.around.device(self.policy.tree_device(circuit)?)?.0))
+            .collect();
+        !self.around.below(device).is_disjoint(&trees)
     }
 
     /// What is routed by a device and should not be.

@@ -27,6 +27,8 @@ const IFLA_EXT_MASK: u16 = 29;
 const IFLA_LINK_NETNSID: u16 = 37;
 /// `IFLA_GSO_MAX_SIZE` of `linux/if_link.h`.
 const IFLA_GSO_MAX_SIZE: u16 = 41;
+/// `IFLA_MASTER` of `linux/if_link.h`.
+const IFLA_MASTER: u16 = 10;
 /// `IFLA_INFO_KIND` of `linux/if_link.h`.
 pub(super) const IFLA_INFO_KIND: u16 = 1;
 /// `IFLA_INFO_DATA` of `linux/if_link.h`: what a kind has of its own.
@@ -82,6 +84,8 @@ pub struct Link {
     pub kind: String,
     /// The index of the device that it stands on, where that is in the same network namespace.
     pub lower: Option<u32>,
+    /// The index of the device that it is a port of.
+    pub master: Option<u32>,
     /// Whether it is set up.
     pub up: bool,
     /// Whether it is a VLAN that maps packets' priorities to its own.
@@ -152,7 +156,7 @@ fn request(messages: &mut Messages) {
 fn decode(payload: &[u8]) -> Option<Link> {
     let header = LinkHeader::parse(payload).ok()?;
     let (mut name, mut mtu, mut gso_max, mut qdisc) = (None, 0, GSO_DEFAULT, String::new());
-    let (mut below, mut elsewhere) = (None, false);
+    let (mut below, mut elsewhere, mut master) = (None, false, None);
     let (mut kind, mut data): (String, &[u8]) = (String::new(), &[]);
     for (attribute_kind, value) in attributes(payload.get(LINK_HEADER..)?) {
         match attribute_kind {
@@ -161,6 +165,7 @@ fn decode(payload: &[u8]) -> Option<Link> {
             // A tunnel that is bound to no device says 0.
             IFLA_LINK => below = u32_at(value, 0).filter(|index| *index != 0),
             IFLA_LINK_NETNSID => elsewhere = true,
+            IFLA_MASTER => master = u32_at(value, 0).filter(|index| *index != 0),
             IFLA_GSO_MAX_SIZE => gso_max = u32_at(value, 0)?,
             IFLA_QDISC => qdisc = String::from_utf8_lossy(text(value)).into_owned(),
             IFLA_LINKINFO => {
@@ -183,6 +188,7 @@ fn decode(payload: &[u8]) -> Option<Link> {
         qdisc,
         kind,
         lower: below.filter(|_| stands),
+        master,
         up: header.flags.contains(LinkFlags::Up),
         priority_map,
     })

@@ -1,12 +1,15 @@
 //! Where packets that arrived over a circuit are led through the IFB: as they leave the host by another device.
 //!
 //! A packet leaves by each device of a stack in turn (a macvlan, then what it stands on), with its mark; so of a stack only
-//! the lowest device that is named leads there, else it would be shaped twice. A tunnel has no device below it: the packet
-//! that carries it is another, without the mark.
+//! the lowest device that is named leads there, else it would be shaped twice; and of a bridge and its ports, where both
+//! are named, the bridge. A tunnel has no device below it: the packet that carries it is another, without the mark.
+//!
+//! A device that is not there leads nothing anywhere: it may come (a tunnel, a bridge of containers), and what must be
+//! done in an emergency does not wait for it. It is said beside the plan.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::layout::departures;
+use super::layout::{arrivals, departures, layouts};
 use super::{Facts, LowerError};
 use crate::model::names::DeviceName;
 use crate::model::state::{Clsact, Device, Edge, Feed, Ifb, Takes};
@@ -21,15 +24,6 @@ pub(super) fn feeds(
     facts: &Facts,
 ) -> Result<BTreeMap<DeviceName, Feed>, Vec<LowerError>> {
     let mut errors = Vec::new();
-    for device in &policy.host().inside {
-        if !facts.devices.contains_key(device) {
-            errors.push(LowerError::NoDevice {
-                who: "inside".to_owned(),
-                device: device.clone(),
-            });
-        }
-    }
-    // A tunnel that is down, or not made yet, leads nothing anywhere.
     let there: BTreeMap<&DeviceName, &Device> = departures(policy)
         .filter_map(|name| Some((name, facts.devices.get(name)?)))
         .filter(|(_, device)| device.kind != VRF)
@@ -37,8 +31,15 @@ pub(super) fn feeds(
     let named: BTreeSet<u32> = there.values().map(|device| device.index).collect();
     let mut feeds = BTreeMap::new();
     for (name, device) in there {
-        if stands_on(device, &named, facts) {
+        if stands_on(device, &named, facts) || is_port_of(device, &named) {
             continue;
+        }
+        if let Some((tree, owner)) = on_a_tree(policy, device, facts) {
+            errors.push(LowerError::InsideOnTree {
+                device: name.clone(),
+                tree,
+                owner,
+            });
         }
         let clsact = match (device.edge, facts.clsacts.get(name)) {
             (Edge::Ingress, _) => {
@@ -66,6 +67,25 @@ pub(super) fn feeds(
     } else {
         Err(errors)
     }
+}
+
+/// The device with an upward tree that a device stands on, and whose it is: what leaves by the one leaves by the other
+/// too, and is no circuit's there.
+fn on_a_tree(policy: &Policy, device: &Device, facts: &Facts) -> Option<(DeviceName, String)> {
+    let below: Vec<&DeviceName> = facts.below(device).map(|(name, _)| name).collect();
+    layouts(policy).into_iter().find_map(|layout| {
+        let own = layout.circuits().flat_map(arrivals);
+        let named: BTreeSet<u32> = own
+            .filter_map(|name| Some(facts.devices.get(name)?.index))
+            .collect();
+        (below.contains(&&layout.device) && !named.contains(&device.index))
+            .then(|| (layout.device.clone(), layout.owner()))
+    })
+}
+
+/// Whether a device is a port of one of `named`.
+fn is_port_of(device: &Device, named: &BTreeSet<u32>) -> bool {
+    device.master.is_some_and(|master| named.contains(&master))
 }
 
 /// Whether a device stands, at whatever height, on one of `named`.

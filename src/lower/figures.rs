@@ -82,6 +82,7 @@ mod tests {
             gso_max: 65_536,
             kind: String::new(),
             lower: None,
+            master: None,
             up: true,
             priority_map: false,
             root: Root::Ours,

@@ -101,6 +101,17 @@ pub enum LowerError {
         /// The qdisc.
         root: ForeignRoot,
     },
+    /// Somebody else's root qdisc is on our IFB.
+    #[error(
+        "device `{device}`, on which what arrives is shaped, has a root qdisc that is not ours, {root}; \
+         remove it (tc qdisc del dev {device} root)"
+    )]
+    ForeignOnIfb {
+        /// The IFB.
+        device: DeviceName,
+        /// The qdisc.
+        root: ForeignRoot,
+    },
     /// A VLAN that maps priorities to its own: ours would hide those from it.
     #[error(
         "circuit `{circuit}`: VLAN device `{device}` maps priorities to PCP (egress-qos-map), and would read our class ids \
@@ -112,6 +123,19 @@ pub enum LowerError {
         circuit: CircuitName,
         /// The device.
         device: DeviceName,
+    },
+    /// A device toward the inside stands on one whose tree shapes what leaves over circuits.
+    #[error(
+        "inside device `{device}` stands on `{tree}`, at whose root {owner} is shaped: what leaves by `{device}` would be \
+         of no class there, and served before all others; give the circuit a device of its own, a VLAN for example"
+    )]
+    InsideOnTree {
+        /// The device.
+        device: DeviceName,
+        /// What it stands on.
+        tree: DeviceName,
+        /// Whose tree is there.
+        owner: String,
     },
     /// There is no place for a `clsact`.
     #[error(

@@ -149,6 +149,7 @@ impl Making<'_> {
             gso_max: 0,
             kind: String::new(),
             lower: None,
+            master: None,
             up: false,
             priority_map: false,
             root: found.map_or_else(
@@ -199,10 +200,14 @@ impl Making<'_> {
                 .circuits()
                 .any(|circuit| circuit.takeover == TakeOver::Adopt);
         if let (Root::Foreign(root), false) = (&device.root, adopted) {
-            self.errors.push(LowerError::ForeignRoot {
-                who: layout.owner(),
-                device: layout.device.clone(),
-                root: root.clone(),
+            let (device, root) = (layout.device.clone(), root.clone());
+            self.errors.push(match layout.direction {
+                Direction::Up => LowerError::ForeignRoot {
+                    who: layout.owner(),
+                    device,
+                    root,
+                },
+                Direction::Down => LowerError::ForeignOnIfb { device, root },
             });
         }
         let strangers = self.facts.strangers.iter();

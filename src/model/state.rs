@@ -342,6 +342,8 @@ pub struct Device {
     pub kind: String,
     /// The index of the device that it stands on, where that is in this network namespace.
     pub lower: Option<u32>,
+    /// The index of the device that it is a port of: a bridge, a bond, a VRF.
+    pub master: Option<u32>,
     /// Whether it is set up.
     pub up: bool,
     /// Whether it is a VLAN that maps packets' priorities to its own (`egress-qos-map`).

@@ -64,6 +64,7 @@ impl Decision {
                     gso_max: 65_536,
                     kind: "veth".to_owned(),
                     lower: None,
+                    master: None,
                     up: true,
                     priority_map: false,
                     root,

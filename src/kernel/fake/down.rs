@@ -74,6 +74,7 @@ impl FakeKernel {
             gso_max: 65_536,
             kind: Ifb::KIND.to_owned(),
             lower: None,
+            master: None,
             up: true,
             priority_map: false,
             root: Root::Default {

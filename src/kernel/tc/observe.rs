@@ -174,6 +174,7 @@ fn read(socket: &mut RouteSocket) -> Result<Result<Seen, String>, KernelError> {
             gso_max: link.gso_max,
             kind: link.kind,
             lower: link.lower,
+            master: link.master,
             up: link.up,
             priority_map: link.priority_map,
             root,
