@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use nix::libc;
 use nix::time::{ClockId, clock_gettime};
 
+use crate::model::readings::WallClock;
 use crate::units::Moment;
 
 /// Where the time comes from.
@@ -37,6 +39,31 @@ impl Clock for SystemClock {
     fn wait_until(&self, moment: Moment) {
         std::thread::sleep(moment.since(self.now()));
     }
+}
+
+impl SystemClock {
+    /// The date, with whether the kernel believes that somebody keeps it right. A clock that nobody sets
+    /// may be years off either way.
+    #[must_use]
+    pub fn wall(&self) -> WallClock {
+        if synchronised() {
+            WallClock::Trusted(self.date())
+        } else {
+            WallClock::Untrusted(self.date())
+        }
+    }
+}
+
+/// Whether the kernel's clock is kept right by somebody (NTP, PTP), as `adjtimex` tells.
+fn synchronised() -> bool {
+    let mut timex = std::mem::MaybeUninit::<libc::timex>::zeroed();
+    // SAFETY: all zeroes is a valid `timex`, of integers alone: it asks for nothing to be set. The kernel
+    // writes no more than a `timex` to where it is told, which is one.
+    let (state, timex) = unsafe {
+        let state = libc::adjtimex(timex.as_mut_ptr());
+        (state, timex.assume_init())
+    };
+    state >= 0 && state != libc::TIME_ERROR && timex.status & libc::STA_UNSYNC == 0
 }
 
 /// What tells one boot of the machine from another.

@@ -18,6 +18,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use tempfile::TempDir;
 use wanshift::clock::Clock;
+use wanshift::engine::Engine;
 use wanshift::executor::change::{Executor, Order, Progress};
 use wanshift::executor::error::{ChangeError, Stop};
 use wanshift::executor::survey::prospect;
@@ -333,13 +334,8 @@ impl Bench {
 
     fn enter(&mut self, name: &str) -> Result<usize, ChangeError> {
         let ids = self.store.ids()?;
-        let prospect = prospect(
-            &mut self.kernel,
-            ids,
-            &self.policy,
-            &phase(name),
-            self.clock.now(),
-        )?;
+        let engine = entering(&self.policy, name);
+        let prospect = prospect(&mut self.kernel, ids, engine, self.clock.now())?;
         self.executor()
             .carry_out(&order(name), &prospect, &mut go_on)
     }
@@ -365,6 +361,10 @@ impl Bench {
         clean.enter(name).unwrap();
         clean.kernel.held()
     }
+}
+
+fn entering(policy: &Arc<Policy>, name: &str) -> Engine {
+    Engine::entering(policy.clone(), phase(name), BTreeSet::new()).unwrap()
 }
 
 fn go_on(_: Progress<'_>) -> ControlFlow<()> {
@@ -470,7 +470,7 @@ proptest! {
         let before = bench.kernel.held();
         let ids = bench.store.ids().unwrap();
         let now = bench.clock.now();
-        let prospect = prospect(&mut bench.kernel, ids, &bench.policy, &phase("telework"), now).unwrap();
+        let prospect = prospect(&mut bench.kernel, ids, entering(&bench.policy, "telework"), now).unwrap();
         let mut steps = 0;
         let mut watcher = |_: Progress<'_>| {
             steps += 1;
@@ -562,14 +562,8 @@ fn an_undo_after_drift_ends_and_conserves() {
         }
         let now = bench.clock.now();
         let ids = bench.store.ids().unwrap();
-        let prospect = prospect(
-            &mut bench.kernel,
-            ids,
-            &bench.policy,
-            &phase("telework"),
-            now,
-        )
-        .unwrap();
+        let engine = entering(&bench.policy, "telework");
+        let prospect = prospect(&mut bench.kernel, ids, engine, now).unwrap();
         let mut steps = 0;
         let mut watcher = |_: Progress<'_>| {
             steps += 1;
@@ -627,14 +621,8 @@ fn a_device_that_vanishes_in_mid_ramp_does_not_wedge_the_record() {
     let mut bench = Bench::new(policy(&[3, 1], 220, 500));
     let now = bench.clock.now();
     let ids = bench.store.ids().unwrap();
-    let prospect = prospect(
-        &mut bench.kernel,
-        ids,
-        &bench.policy,
-        &phase("telework"),
-        now,
-    )
-    .unwrap();
+    let engine = entering(&bench.policy, "telework");
+    let prospect = prospect(&mut bench.kernel, ids, engine, now).unwrap();
     bench.kernel.vanishes_at = Some((12, device("mpls0")));
     let outcome = bench
         .executor()
@@ -743,7 +731,13 @@ fn a_ramp_into_a_smaller_pool_only_goes_down() {
     bench.policy = Arc::new(read(&[source]).unwrap());
     let ids = bench.store.ids().unwrap();
     let now = bench.clock.now();
-    let prospect = prospect(&mut bench.kernel, ids, &bench.policy, &phase("small"), now).unwrap();
+    let prospect = prospect(
+        &mut bench.kernel,
+        ids,
+        entering(&bench.policy, "small"),
+        now,
+    )
+    .unwrap();
     let mut shares: Vec<u64> = Vec::new();
     let mut watcher = |progress: Progress<'_>| {
         shares.push(

@@ -276,13 +276,18 @@ struct Case {
 
 fn none(_: &mut KernelState) {}
 
+fn bounds(policy: &Policy, phase: &str) -> Bounds {
+    let phase = &policy.phases()[&phase.parse().unwrap()];
+    Bounds::of(policy, &policy.pools_with(phase, &BTreeSet::new()))
+}
+
 fn golden(case: Case) -> PlanReport {
     let mut kernel = kernel(case.wan);
     let mut ids = Ids::default();
     let mut names_before = Names::default();
     if let Some((policy, phase)) = &case.before {
         let (_, before) = lowered(&mut kernel, policy, phase, &mut ids);
-        let bounds = Bounds::of(policy, &phase.parse().unwrap());
+        let bounds = bounds(policy, phase);
         let goal = Goal {
             state: &before.state,
             names: &before.names,
@@ -295,7 +300,7 @@ fn golden(case: Case) -> PlanReport {
     let known = ids.clone();
     let (engine, mut after) = lowered(&mut kernel, &case.after, case.phase, &mut ids);
     after.names.remember(&kernel.held().state, &known);
-    let bounds = Bounds::of(&case.after, &case.phase.parse().unwrap());
+    let bounds = bounds(&case.after, case.phase);
     let goal = Goal {
         state: &after.state,
         names: &after.names,

@@ -11,6 +11,7 @@ use std::path::Path;
 
 use wanshift::model::circuit::MarkMask;
 use wanshift::model::ids::{Ids, Wanted};
+use wanshift::model::readings::{Cause, Latch, Latches};
 use wanshift::model::state::KernelState;
 use wanshift::plan::Bounds;
 use wanshift::store::{
@@ -345,4 +346,139 @@ fn a_database_of_another_program_is_left_alone() {
     assert!(Store::read(directory.path()).unwrap().is_none());
     Store::open(directory.path()).unwrap();
     assert!(Store::read(directory.path()).unwrap().is_some());
+}
+
+fn latch(at: &str, event: &str) -> Latch {
+    Latch {
+        since: at.parse().unwrap(),
+        because: vec![Cause::Event(event.parse().unwrap())],
+        by: vec!["root".to_owned()],
+    }
+}
+
+#[test]
+fn events_and_what_they_made_true_are_found_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = Store::open(directory.path()).unwrap();
+    assert_eq!(store.latches().unwrap(), Latches::default());
+    let (event, condition) = ("delivered".parse().unwrap(), "up".parse().unwrap());
+    store
+        .report(&event, "2020-03-17T07:30:00Z".parse().unwrap(), "alice")
+        .unwrap();
+    store
+        .report(&event, "2020-03-17T07:29:00Z".parse().unwrap(), "bob")
+        .unwrap();
+    let first = latch("2020-03-17T07:30:01Z", "delivered");
+    store.latch(&[(condition, first.clone())].into()).unwrap();
+    drop(store);
+
+    let mut store = Store::open(directory.path()).unwrap();
+    let reports = store.events().unwrap();
+    // The last by its place, whatever the clock did.
+    let report = &reports[&event];
+    assert_eq!((report.number, report.by.as_str()), (2, "bob"));
+    let condition = "up".parse().unwrap();
+    assert_eq!(store.latches().unwrap().held()[&condition], first);
+    // The first reason stays.
+    let other = latch("2021-01-01T00:00:00Z", "other");
+    store.latch(&[(condition.clone(), other)].into()).unwrap();
+    assert_eq!(store.latches().unwrap().held()[&condition], first);
+
+    store
+        .reset(&condition, "2020-03-18T00:00:00Z".parse().unwrap(), "root")
+        .unwrap();
+    let latches = Store::read(directory.path())
+        .unwrap()
+        .unwrap()
+        .latches()
+        .unwrap();
+    assert!(!latches.holds(&condition));
+    assert!(!latches.counts(&condition, report));
+    let again = latch("2020-03-19T00:00:00Z", "delivered");
+    store
+        .latch(&[(condition.clone(), again.clone())].into())
+        .unwrap();
+    assert_eq!(store.latches().unwrap().held()[&condition], again);
+}
+
+#[test]
+fn a_change_that_is_taken_back_leaves_what_became_true() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = Store::open(directory.path()).unwrap();
+    begin(&mut store, "phase telework").unwrap();
+    let true_since = latch("2020-03-17T07:30:01Z", "delivered");
+    store
+        .latch(&[("up".parse().unwrap(), true_since)].into())
+        .unwrap();
+    let record = store.unfinished().unwrap().unwrap();
+    store
+        .close(&record, RecordState::Undone, record.change.opened)
+        .unwrap();
+    assert!(store.latches().unwrap().holds(&"up".parse().unwrap()));
+}
+
+/// The tables of the first format, with a phase in them.
+const FIRST_FORMAT: &str = "
+CREATE TABLE intent (one INTEGER PRIMARY KEY CHECK (one = 1), phase TEXT NOT NULL, since TEXT NOT NULL) STRICT;
+CREATE TABLE numbers (one INTEGER PRIMARY KEY CHECK (one = 1), ids TEXT NOT NULL) STRICT;
+CREATE TABLE change (id INTEGER PRIMARY KEY AUTOINCREMENT, opened TEXT NOT NULL, closed TEXT, boot TEXT NOT NULL,
+    actor TEXT NOT NULL, what TEXT NOT NULL, state TEXT NOT NULL, phase_from TEXT, phase_to TEXT, goal TEXT NOT NULL,
+    way_back TEXT NOT NULL, bounds TEXT NOT NULL, bounds_before TEXT NOT NULL, error TEXT) STRICT;
+CREATE UNIQUE INDEX open_change ON change (closed IS NULL) WHERE closed IS NULL;
+INSERT INTO intent VALUES (1, 'telework', '2020-03-17T07:31:00Z');
+PRAGMA application_id = 1463897683; PRAGMA user_version = 1;
+";
+
+#[test]
+fn a_store_of_the_first_format_is_read_as_it_is_and_gets_its_tables_when_it_is_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("wanshift.db");
+    let version = || {
+        let connection = rusqlite::Connection::open(&file).unwrap();
+        connection
+            .query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0))
+            .unwrap()
+    };
+    let connection = rusqlite::Connection::open(&file).unwrap();
+    connection.execute_batch(FIRST_FORMAT).unwrap();
+    drop(connection);
+
+    let store = Store::read(directory.path()).unwrap().unwrap();
+    assert_eq!(store.latches().unwrap(), Latches::default());
+    assert!(store.events().unwrap().is_empty());
+    drop(store);
+    assert_eq!(version(), 1, "reading wrote");
+
+    let mut store = Store::open(directory.path()).unwrap();
+    assert_eq!(version(), 2);
+    assert_eq!(store.phase().unwrap(), Some("telework".parse().unwrap()));
+    let event = "delivered".parse().unwrap();
+    store
+        .report(&event, "2020-03-17T07:30:00Z".parse().unwrap(), "root")
+        .unwrap();
+    begin(&mut store, "apply").unwrap();
+    drop(store);
+    let store = Store::open(directory.path()).unwrap();
+    assert_eq!(store.events().unwrap().len(), 1);
+    assert!(store.unfinished().unwrap().is_some());
+}
+
+#[test]
+fn the_oldest_reports_go_but_the_last_of_each_event_stays() {
+    let directory = tempfile::tempdir_in("/dev/shm").unwrap();
+    let mut store = Store::open(directory.path()).unwrap();
+    let at = "2020-03-17T07:30:00Z".parse().unwrap();
+    store.report(&"rare".parse().unwrap(), at, "root").unwrap();
+    let often = "often".parse().unwrap();
+    for _ in 0..1005 {
+        store.report(&often, at, "root").unwrap();
+    }
+    let events = store.events().unwrap();
+    assert_eq!(events[&"rare".parse().unwrap()].number, 1);
+    assert_eq!(events[&often].number, 1006);
+    let connection = rusqlite::Connection::open(directory.path().join("wanshift.db")).unwrap();
+    let kept: i64 = connection
+        .query_row("SELECT count(*) FROM event", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(kept, 1001);
 }

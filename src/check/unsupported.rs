@@ -6,8 +6,8 @@ use crate::model::names::Origin;
 use crate::model::phase::Follow;
 use crate::policy::Policy;
 
-/// All that `policy` asks for and this version cannot enforce. Blocks and conditions are not among it: the
-/// one are told where a phase brings them, the other read as false.
+/// All that `policy` asks for and this version cannot enforce. Blocks are not among it: they
+/// are told where a phase brings them.
 #[must_use]
 pub fn unsupported(policy: &Policy) -> Vec<Note> {
     let mut found = Vec::new();

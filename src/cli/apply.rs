@@ -10,7 +10,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::output::{Failure, Milestone, Output};
 use super::plan::{PlanResult, describe, text};
-use super::{Global, OpenKernel, session, ssh};
+use super::{Global, OpenKernel, facts, session, ssh};
 use crate::clock::{Clock, SystemClock};
 use crate::executor::change::{Executor, Progress};
 use crate::executor::survey::prospect;
@@ -94,6 +94,8 @@ fn change(
         Target::Present => None,
         Target::Enter(phase) => Some(*phase),
     };
+    // Before anything acts on it, what is true is on disk.
+    let known = facts::latched(&policy, &mut store, kernel.as_mut(), output)?;
     // What was cut off is finished first, so that its end counts as well.
     let unfinished = store.unfinished()?;
     let first = unfinished.as_ref().and_then(session::phase_after);
@@ -120,13 +122,9 @@ fn change(
         }
         Target::Enter(phase) => (*phase).clone(),
     };
-    let prospect = prospect(
-        kernel.as_mut(),
-        store.ids()?,
-        &policy,
-        &phase,
-        SystemClock.now(),
-    )?;
+    let keeps = wanted.is_none() && phase_now.as_ref() == Some(&phase);
+    let engine = session::engine(&policy, phase.clone(), &known.latches, keeps)?;
+    let prospect = prospect(kernel.as_mut(), store.ids()?, engine, SystemClock.now())?;
     let mut plan = describe(&prospect, phase_now, kernel.as_mut());
     plan.cut_off = finished.as_ref().map(|(what, _)| what.clone());
     for note in &plan.notes {

@@ -5,6 +5,9 @@
 
 mod apply;
 mod check;
+mod condition;
+mod event;
+mod facts;
 mod output;
 mod plan;
 mod session;
@@ -20,7 +23,7 @@ use output::Format;
 pub use output::Output;
 
 use crate::kernel::{Kernel, KernelError};
-use crate::model::names::PhaseName;
+use crate::model::names::{EventName, PhaseName};
 
 /// Moves WAN capacity from one circuit to another while people work over both, and puts it back.
 #[derive(Debug, Parser)]
@@ -67,6 +70,16 @@ enum Verb {
         #[command(flatten)]
         args: apply::ChangeArgs,
     },
+    /// Report that something happened that conditions wait for
+    Event {
+        /// The event, as conditions of the policy name it
+        name: EventName,
+    },
+    /// Show which conditions are true, and what the others wait for; or reset one
+    Condition {
+        #[command(subcommand)]
+        what: Option<condition::What>,
+    },
     /// Take everything of ours out of the kernel
     Teardown,
 }
@@ -93,6 +106,8 @@ pub fn run(
         Verb::Plan(args) => plan::plan(global, args, kernel, output),
         Verb::Apply(args) => apply::apply(global, args, kernel, output),
         Verb::Phase { name, args } => apply::phase(global, name, args, kernel, output),
+        Verb::Event { name } => event::event(global, name, kernel, output),
+        Verb::Condition { what } => condition::condition(global, what.as_ref(), kernel, output),
         Verb::Teardown => teardown::teardown(global, kernel, output),
     };
     outcome.unwrap_or_else(|failure| output.failure(&failure))

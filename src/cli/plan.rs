@@ -4,7 +4,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::output::{Failure, Output};
-use super::{Global, OpenKernel, session, ssh};
+use super::{Global, OpenKernel, facts, session, ssh};
 use crate::clock::{Clock, SystemClock};
 use crate::executor::survey::{Prospect, prospect};
 use crate::kernel::{Kernel, Scope};
@@ -83,8 +83,17 @@ pub fn plan(
             session::present_phase(&policy, store.as_ref(), &held, &state)?
         }
     };
-    let prospect = prospect(kernel.as_mut(), ids, &policy, &phase, SystemClock.now())?;
+    let known = facts::evaluated(&policy, store.as_ref(), kernel.as_mut())?;
+    let keeps = args.phase.is_none() && (phase_now.as_ref() == Some(&phase) || cut_off.is_some());
+    let engine = session::engine(&policy, phase.clone(), &known.latches, keeps)?;
+    let prospect = prospect(kernel.as_mut(), ids, engine, SystemClock.now())?;
     let mut result = describe(&prospect, phase_now, kernel.as_mut());
+    result.notes.extend(known.new.iter().map(|(name, latch)| {
+        format!(
+            "condition `{name}` becomes true with the next apply: {}",
+            facts::why(latch)
+        )
+    }));
     let cut = ssh::would_cut(kernel.as_mut(), &policy, &phase)?;
     result
         .notes
@@ -120,14 +129,15 @@ pub fn describe(
     kernel: &mut dyn Kernel,
 ) -> PlanResult {
     let (policy, phase) = (prospect.engine.policy(), prospect.engine.phase());
-    let bounds = Bounds::of(policy, phase);
+    let bounds = Bounds::of(policy, &prospect.engine.pools());
     let goal = Goal {
         state: &prospect.goal.state,
         names: &prospect.goal.names,
         bounds: &bounds,
     };
     let plan = diff(&prospect.survey.observed, &goal);
-    let mut notes = session::not_held(policy, phase);
+    let mut notes = session::not_held(&prospect.engine);
+    notes.extend(session::no_longer(&prospect.engine));
     notes.extend(session::not_reached(policy, kernel));
     PlanResult {
         cut_off: None,

@@ -10,11 +10,13 @@ use serde::Serialize;
 use super::Global;
 use super::output::{Failure, Format, Output};
 use crate::check::{Note, surroundings, unsupported};
+use crate::engine::{Engine, EngineError};
 use crate::executor::change::Order;
 use crate::kernel::Kernel;
 use crate::load::{Choice, Trust, load};
 use crate::model::hold::Established;
-use crate::model::names::PhaseName;
+use crate::model::names::{BlockName, ConditionName, PhaseName};
+use crate::model::readings::Latches;
 use crate::model::state::KernelState;
 use crate::policy::{Fault, Faults, Policy, Source, read, report};
 use crate::store::{Record, RecordState, Store};
@@ -183,14 +185,56 @@ pub fn holder(order: &Order) -> String {
     )
 }
 
+/// Decides about `phase` by what is true: for entering it, or for going on with it where it `keeps`.
+pub fn engine(
+    policy: &Arc<Policy>,
+    phase: PhaseName,
+    latches: &Latches,
+    keeps: bool,
+) -> Result<Engine, EngineError> {
+    let decide = if keeps {
+        Engine::keeping
+    } else {
+        Engine::entering
+    };
+    decide(Arc::clone(policy), phase, latches.names())
+}
+
+/// The blocks that a phase brings, each with whether the condition that lifts it is true.
+fn blocks(engine: &Engine) -> impl Iterator<Item = (&BlockName, Option<&ConditionName>)> {
+    let policy = engine.policy();
+    let phase = policy.phases().get(engine.phase());
+    let blocks = phase.map_or(&[][..], |phase| &phase.blocks);
+    blocks.iter().map(|name| {
+        let until = policy.blocks().get(name);
+        let until = until.and_then(|block| block.until.as_ref());
+        (name, until.filter(|until| engine.lifted(until)))
+    })
+}
+
+/// What of a phase is over: blocks that are lifted, and the phase itself.
+pub fn no_longer(engine: &Engine) -> Vec<String> {
+    let phase = engine.phase();
+    let lifted = blocks(engine).filter_map(|(block, until)| {
+        let until = until?;
+        Some(format!(
+            "block `{block}` of phase `{phase}` is lifted: `{until}` is true"
+        ))
+    });
+    let over = engine.over().map(|(until, then)| {
+        let then = then.map_or_else(String::new, |then| {
+            format!("; wanshift phase {then} follows")
+        });
+        format!("phase `{phase}` is over: `{until}` is true{then}")
+    });
+    lifted.chain(over).collect()
+}
+
 /// Which of a phase's promises this version does not keep.
-pub fn not_held(policy: &Policy, phase: &PhaseName) -> Vec<String> {
-    let blocks = policy
-        .phases()
-        .get(phase)
-        .map_or(&[][..], |phase| &phase.blocks);
-    let told = |name| {
-        let block = policy.blocks().get(name)?;
+pub fn not_held(engine: &Engine) -> Vec<String> {
+    let phase = engine.phase();
+    let told = |(name, _): (&BlockName, Option<&ConditionName>)| {
+        let block = engine.policy().blocks().get(name)?;
         if block.schedule.is_some() {
             return Some(format!(
                 "block `{name}` of phase `{phase}` is not held yet by this version, which follows no schedule: its traffic passes"
@@ -203,7 +247,10 @@ pub fn not_held(policy: &Policy, phase: &PhaseName) -> Vec<String> {
             )
         })
     };
-    blocks.iter().filter_map(told).collect()
+    blocks(engine)
+        .filter(|(_, lifted)| lifted.is_none())
+        .filter_map(told)
+        .collect()
 }
 
 /// What of this host the policy does not reach. Where it cannot be seen, that is what is said: nothing else hangs

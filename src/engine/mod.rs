@@ -3,6 +3,8 @@
 //! The engine knows no clock and no kernel. It is told what was asked for and what time it is, and
 //! answers with [`Desired`] and the next time at which the answer will be another.
 
+pub mod condition;
+pub mod effects;
 mod ramp;
 mod reasons;
 
@@ -13,11 +15,11 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::model::desired::{Desired, Holding, Reasons};
-use crate::model::names::{BlockName, ConditionName, PhaseName};
+use crate::model::names::{BlockName, ConditionName, PhaseName, PoolName};
 use crate::model::node::{NodeKey, Place};
 use crate::model::phase::Phase;
 use crate::policy::Policy;
-use crate::units::{Fraction, Moment};
+use crate::units::{Direction, Fraction, Moment, Rate, Rates};
 
 /// How far apart the steps of a ramp are.
 pub const STEP: Duration = Duration::from_millis(100);
@@ -27,6 +29,7 @@ pub const STEP: Duration = Duration::from_millis(100);
 pub struct Engine {
     policy: Arc<Policy>,
     phase: PhaseName,
+    latched: BTreeSet<ConditionName>,
     ramp: Option<Ramp>,
 }
 
@@ -50,17 +53,52 @@ pub enum EngineError {
         known: Vec<String>,
     },
     /// Its condition is not true.
-    #[error("phase `{phase}` requires the condition `{condition}`, which is not true")]
+    #[error(
+        "phase `{phase}` requires the condition `{condition}`, which is not true; `wanshift condition` shows what that waits for"
+    )]
     Requires {
         /// The phase.
         phase: PhaseName,
         /// The condition.
         condition: ConditionName,
     },
+    /// The condition at which it ends is true.
+    #[error("phase `{phase}` is over: its condition `{until}` is true{}", next(then.as_ref()))]
+    Over {
+        /// The phase.
+        phase: PhaseName,
+        /// The condition.
+        until: ConditionName,
+        /// What follows.
+        then: Option<PhaseName>,
+    },
+    /// It gives out more than a pool carries as things are.
+    #[error(
+        "phase `{phase}` gives out {given} of pool `{pool}`, which carries {carries} by what is true now{}",
+        next(then.as_ref())
+    )]
+    Exceeds {
+        /// The phase.
+        phase: PhaseName,
+        /// The pool.
+        pool: PoolName,
+        /// What its circuits are given, in the direction in which that is too much.
+        given: Rate,
+        /// What it carries in that direction.
+        carries: Rate,
+        /// What follows the phase.
+        then: Option<PhaseName>,
+    },
+}
+
+fn next(then: Option<&PhaseName>) -> String {
+    then.map_or_else(String::new, |then| {
+        format!("; `{then}` follows it: wanshift phase {then}")
+    })
 }
 
 impl Engine {
-    /// An engine whose phase holds already.
+    /// An engine whose phase holds already, in which nothing is true but what the phase stands on.
     ///
     /// # Errors
     /// Where the policy has no such phase.
@@ -76,28 +114,98 @@ impl Engine {
         Ok(Self {
             policy,
             phase,
+            latched: BTreeSet::new(),
             ramp: None,
         })
     }
 
-    /// An engine that enters `phase`.
+    /// An engine that enters `phase` where the conditions in `latched` are true.
     ///
     /// # Errors
-    /// Where the policy has no such phase, or its condition is not true. Conditions read as false.
-    pub fn entering(policy: Arc<Policy>, phase: PhaseName) -> Result<Self, EngineError> {
-        let engine = Self::holding(policy, phase)?;
-        let requires = engine
-            .policy
-            .phases()
-            .get(&engine.phase)
-            .and_then(|phase| phase.requires.clone());
-        match requires {
-            Some(condition) => Err(EngineError::Requires {
-                phase: engine.phase,
-                condition,
+    /// Where the policy has no such phase, its condition is not true or the phase is over, or a pool carries less
+    /// than it gives out.
+    pub fn entering(
+        policy: Arc<Policy>,
+        phase: PhaseName,
+        latched: BTreeSet<ConditionName>,
+    ) -> Result<Self, EngineError> {
+        let engine = Self::keeping(policy, phase, latched)?;
+        match engine.over() {
+            Some((until, then)) => Err(EngineError::Over {
+                phase: engine.phase.clone(),
+                until: until.clone(),
+                then: then.cloned(),
             }),
             None => Ok(engine),
         }
+    }
+
+    /// An engine that goes on with `phase`, which holds, where the conditions in `latched` are true. A phase that
+    /// is over may stay: the host is better off with it than with nothing, until the next is entered.
+    ///
+    /// # Errors
+    /// Where the policy has no such phase, its condition is not true, or a pool carries less than it gives out.
+    pub fn keeping(
+        policy: Arc<Policy>,
+        phase: PhaseName,
+        latched: BTreeSet<ConditionName>,
+    ) -> Result<Self, EngineError> {
+        let engine = Self {
+            latched,
+            ..Self::holding(policy, phase)?
+        };
+        let Some(phase) = engine.policy.phases().get(&engine.phase) else {
+            return Ok(engine);
+        };
+        if let Some(condition) = &phase.requires
+            && !engine.latched.contains(condition)
+        {
+            return Err(EngineError::Requires {
+                phase: phase.name.clone(),
+                condition: condition.clone(),
+            });
+        }
+        engine.fits(phase)?;
+        Ok(engine)
+    }
+
+    /// Reading checked each split against every capacity under which its phase may be entered; what is left is a
+    /// phase that stays after its end.
+    fn fits(&self, phase: &Phase) -> Result<(), EngineError> {
+        for (name, carries) in self.policy.pools_with(phase, &self.latched) {
+            let Some(split) = phase.splits.get(&name) else {
+                continue;
+            };
+            for direction in [Direction::Up, Direction::Down] {
+                let bits = |share: &Rates| share.get(direction).bits();
+                let given: u64 = split.shares.values().map(bits).sum();
+                let carries = carries.get(direction);
+                if given > carries.bits() {
+                    return Err(EngineError::Exceeds {
+                        phase: phase.name.clone(),
+                        pool: name,
+                        given: Rate::floor(given),
+                        carries,
+                        then: phase.then.clone(),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a condition is true, so that what waits for it may go.
+    #[must_use]
+    pub fn lifted(&self, condition: &ConditionName) -> bool {
+        self.latched.contains(condition)
+    }
+
+    /// Where the phase is over: the condition that ended it, and the phase that follows.
+    #[must_use]
+    pub fn over(&self) -> Option<(&ConditionName, Option<&PhaseName>)> {
+        let phase = self.policy.phases().get(&self.phase)?;
+        let until = phase.until.as_ref()?;
+        self.lifted(until).then_some((until, phase.then.as_ref()))
     }
 
     /// The same, on its way since `now` from what is held by each place so far: over the phase's ramp,
@@ -177,17 +285,24 @@ impl Engine {
         })
     }
 
+    /// What each pool carries as things are.
+    #[must_use]
+    pub fn pools(&self) -> BTreeMap<PoolName, Rates> {
+        let phase = self.policy.phases().get(&self.phase);
+        phase.map_or_else(BTreeMap::new, |phase| {
+            self.policy.pools_with(phase, &self.latched)
+        })
+    }
+
     /// What should hold once the phase is entered.
     #[must_use]
     pub fn goal(&self) -> Desired {
         let phase = self.policy.phases().get(&self.phase);
         Desired {
             phase: self.phase.clone(),
-            pools: phase
-                .map(|phase| self.policy.pools_in(phase))
-                .unwrap_or_default(),
+            pools: self.pools(),
             nodes: phase
-                .map(|phase| self.policy.promises(phase))
+                .map(|phase| self.policy.promises_with(phase, &self.latched))
                 .unwrap_or_default(),
             blocks: phase.map(|phase| self.blocks(phase)).unwrap_or_default(),
         }
@@ -204,15 +319,6 @@ impl Engine {
             })
         };
         phase.blocks.iter().filter(held).cloned().collect()
-    }
-
-    /// Whether `condition` is true, and so lifts what waits for it. Conditions read as false.
-    #[allow(
-        clippy::unused_self,
-        reason = "conditions are what the engine will know of"
-    )]
-    const fn lifted(&self, _condition: &ConditionName) -> bool {
-        false
     }
 
     /// Why everything is as it is.

@@ -7,6 +7,7 @@ use super::error::{ChangeError, Stop};
 use super::survey::{Prospect, prospect};
 use super::{Shortfall, converge};
 use crate::clock::Clock;
+use crate::engine::Engine;
 use crate::kernel::{Kernel, Scope};
 use crate::lower::{Names, trees};
 use crate::model::desired::Desired;
@@ -71,7 +72,7 @@ impl Executor<'_> {
         if goal == held && phase_from.as_ref() == Some(&phase_to) {
             return Ok(0);
         }
-        let bounds = Bounds::of(prospect.engine.policy(), &phase_to);
+        let bounds = Bounds::of(prospect.engine.policy(), &prospect.engine.pools());
         let bounds_before = self.store.bounds()?.unwrap_or_else(|| bounds.clone());
         let change = NewRecord {
             opened: self.clock.date(),
@@ -150,8 +151,11 @@ impl Executor<'_> {
         }
         let now = self.clock.now();
         let phase = record.change.phase_to.clone();
+        // What is true is what the store says: nothing acts on what is not on disk.
+        let latched = self.store.latches()?.names();
         let prospect = phase
-            .and_then(|phase| prospect(self.kernel, ids, policy, &phase, now).ok())
+            .and_then(|phase| Engine::keeping(policy.clone(), phase, latched).ok())
+            .and_then(|engine| prospect(self.kernel, ids, engine, now).ok())
             .filter(|prospect| prospect.goal.state == record.change.goal);
         let outcome = match prospect {
             // The files still say the same: a ramp goes on from the shares that are there.
@@ -184,7 +188,7 @@ impl Executor<'_> {
             survey,
             goal: last,
         } = prospect;
-        let bounds = Bounds::of(engine.policy(), engine.phase());
+        let bounds = Bounds::of(engine.policy(), &engine.pools());
         let mut writes = 0;
         // On its way a ramp changes rates alone; the rules are looked at where it begins and ends.
         let mut scope = Scope::All;

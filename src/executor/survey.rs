@@ -1,7 +1,6 @@
 //! What the kernel shows, and what entering a phase would come to from there. Writes nothing.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::error::ChangeError;
 use crate::engine::Engine;
@@ -10,7 +9,6 @@ use crate::lower::{Facts, Lowered, lower};
 use crate::model::desired::{Desired, Holding};
 use crate::model::filter::Table;
 use crate::model::ids::Ids;
-use crate::model::names::PhaseName;
 use crate::model::node::{NodeKey, Place, Spot};
 use crate::model::state::{Ifb, KernelState, Observed};
 use crate::policy::Policy;
@@ -132,18 +130,17 @@ pub struct Prospect {
     pub goal: Lowered,
 }
 
-/// Works out what entering `phase` comes to. Writes nothing.
+/// Works out what `engine`, which enters a phase or goes on with one, comes to here. Writes nothing.
 ///
 /// # Errors
-/// Where the phase cannot be entered or cannot hold here.
+/// Where the phase cannot hold here.
 pub fn prospect(
     kernel: &mut dyn Kernel,
     ids: Ids,
-    policy: &Arc<Policy>,
-    phase: &PhaseName,
+    engine: Engine,
     now: Moment,
 ) -> Result<Prospect, ChangeError> {
-    let engine = Engine::entering(policy.clone(), phase.clone())?;
+    let policy = engine.policy();
     let mut survey = survey(kernel, policy, ids)?;
     let goal = engine.goal();
     let known = survey.ids.clone();

@@ -5,6 +5,7 @@ pub mod ifb;
 pub mod link;
 pub mod nft;
 pub mod routes;
+mod speed;
 pub mod tc;
 
 use std::collections::BTreeSet;
@@ -16,6 +17,7 @@ use crate::model::names::DeviceName;
 use crate::model::state::{ClassId, KernelState, LeafKind, Major, Observed};
 use crate::model::surroundings::{Neighbour, Surroundings};
 use crate::plan::op::Op;
+use crate::units::Rate;
 use tc::socket::RouteSocket;
 use tc::stats::Counters;
 
@@ -57,6 +59,15 @@ pub trait Kernel {
     /// Where the kernel cannot be asked.
     fn way(&mut self, from: IpAddr, to: IpAddr) -> Result<Option<DeviceName>, KernelError> {
         let _ = (from, to);
+        Ok(None)
+    }
+
+    /// How fast a device is; `None` where that is not known.
+    ///
+    /// # Errors
+    /// Where the kernel cannot be asked.
+    fn speed(&mut self, device: &DeviceName) -> Result<Option<Rate>, KernelError> {
+        let _ = device;
         Ok(None)
     }
 }
@@ -248,6 +259,13 @@ impl Kernel for Host {
             .into_iter()
             .find(|link| Some(link.index) == index)
             .map(|link| link.name))
+    }
+
+    fn speed(&mut self, device: &DeviceName) -> Result<Option<Rate>, KernelError> {
+        speed::speed(device).map_err(|cause| KernelError::Read {
+            what: "the speed of a device",
+            cause,
+        })
     }
 }
 

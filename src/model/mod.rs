@@ -11,6 +11,7 @@ pub mod leaf;
 pub mod names;
 pub mod node;
 pub mod phase;
+pub mod readings;
 pub mod session;
 pub mod state;
 pub mod surroundings;

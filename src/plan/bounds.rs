@@ -1,15 +1,15 @@
 //! What a plan may do beyond a single device: which devices share a pool and what that carries, and which
 //! may be taken from somebody else.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::lower::{Top, layouts};
 use crate::model::circuit::{Pool, TakeOver};
-use crate::model::names::{DeviceName, PhaseName};
+use crate::model::names::{DeviceName, PoolName};
 use crate::policy::Policy;
-use crate::units::{Direction, Rate};
+use crate::units::{Direction, Rate, Rates};
 
 /// Which devices belong together, and which may be taken from somebody else.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -30,12 +30,10 @@ pub struct PoolBound {
 }
 
 impl Bounds {
-    /// As `policy` draws them in `phase`.
+    /// As `policy` draws them where its pools carry what `carried` says.
     #[must_use]
-    pub fn of(policy: &Policy, phase: &PhaseName) -> Self {
-        let phase = policy.phases().get(phase);
-        let room =
-            |pool: &Pool| phase.map_or(pool.capacity, |phase| policy.capacity_in(pool, phase));
+    pub fn of(policy: &Policy, carried: &BTreeMap<PoolName, Rates>) -> Self {
+        let room = |pool: &Pool| carried.get(&pool.name).copied().unwrap_or(pool.capacity);
         let mut pools = Vec::new();
         for pool in policy.pools().values() {
             let devices = pool.circuits.iter();

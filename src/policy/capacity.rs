@@ -58,10 +58,24 @@ impl Policy {
     /// those that are then true as well.
     #[must_use]
     pub fn capacity_in(&self, pool: &Pool, phase: &Phase) -> Rates {
-        let Some(required) = &phase.requires else {
-            return pool.capacity;
-        };
-        let certain = implied(&self.conditions, required);
-        self.capacity(pool, |name| certain.contains(name))
+        self.capacity_with(pool, phase, &BTreeSet::new())
+    }
+
+    /// What `pool` carries in `phase` where the conditions in `latched` are true beside those that the
+    /// phase stands on.
+    #[must_use]
+    pub fn capacity_with(
+        &self,
+        pool: &Pool,
+        phase: &Phase,
+        latched: &BTreeSet<ConditionName>,
+    ) -> Rates {
+        let required = phase.requires.as_ref();
+        let certain = required.map_or_else(BTreeSet::new, |required| {
+            implied(&self.conditions, required)
+        });
+        self.capacity(pool, |name| {
+            certain.contains(name) || latched.contains(name)
+        })
     }
 }

@@ -40,6 +40,7 @@ pub use fault::{Fault, Faults, Position, Related};
 pub use lists::{ListKind, Listed, Usage};
 pub use report::{SHOWN, Style, report};
 pub use schema::schema;
+pub use spec::nearest;
 
 use crate::model::circuit::{Circuit, Host, Pool};
 use crate::model::class::{Class, Rest, Site};

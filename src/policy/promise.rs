@@ -4,13 +4,13 @@
 //! ceiling; for what hangs below a circuit both are its share, but where its split follows demand: there
 //! its ceiling is what the phase lets it have.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Policy;
-use crate::model::circuit::{Circuit, LeafChoice};
+use crate::model::circuit::{Circuit, LeafChoice, Pool};
 use crate::model::class::{Priority, Terms, Weight};
 use crate::model::desired::Holding;
-use crate::model::names::PoolName;
+use crate::model::names::{ConditionName, PoolName};
 use crate::model::node::{NodeKey, Place};
 use crate::model::phase::{Follow, Phase};
 use crate::units::{Amounts, PerDirection, Percent, Rate, Rates};
@@ -19,32 +19,53 @@ use crate::units::{Amounts, PerDirection, Percent, Rate, Rates};
 const CONTROL: Percent = Percent::whole(1);
 
 impl Policy {
-    /// What each place has in `phase`.
+    /// What each place has in `phase`, where nothing is true but what the phase stands on.
     #[must_use]
     pub fn promises(&self, phase: &Phase) -> BTreeMap<NodeKey, Holding> {
+        self.promises_with(phase, &BTreeSet::new())
+    }
+
+    /// What each place has in `phase` where the conditions in `latched` are true as well.
+    #[must_use]
+    pub fn promises_with(
+        &self,
+        phase: &Phase,
+        latched: &BTreeSet<ConditionName>,
+    ) -> BTreeMap<NodeKey, Holding> {
         // Put in order at once: there are thousands.
         let mut nodes = Vec::new();
         for circuit in self.circuits.values() {
             if let Some(share) = self.share(phase, circuit) {
-                let most = self.most(phase, circuit, share);
+                let most = self.most(phase, latched, circuit, share);
                 self.promise_circuit(phase, circuit, share, most, &mut nodes);
             }
         }
         nodes.into_iter().collect()
     }
 
-    /// What each pool carries in `phase`.
+    /// What each pool carries in `phase` where the conditions in `latched` are true.
     #[must_use]
-    pub fn pools_in(&self, phase: &Phase) -> BTreeMap<PoolName, Rates> {
+    pub fn pools_with(
+        &self,
+        phase: &Phase,
+        latched: &BTreeSet<ConditionName>,
+    ) -> BTreeMap<PoolName, Rates> {
+        let carries = |pool: &Pool| self.capacity_with(pool, phase, latched);
         let pools = self.pools.values();
         pools
-            .map(|pool| (pool.name.clone(), self.capacity_in(pool, phase)))
+            .map(|pool| (pool.name.clone(), carries(pool)))
             .collect()
     }
 
     /// What `circuit` never goes beyond: its share; where the split follows demand and a tree has its pool above it,
     /// so that the kernel lends there, what the phase lets it have. Downward the circuits always share a tree.
-    fn most(&self, phase: &Phase, circuit: &Circuit, share: Rates) -> Rates {
+    fn most(
+        &self,
+        phase: &Phase,
+        latched: &BTreeSet<ConditionName>,
+        circuit: &Circuit,
+        share: Rates,
+    ) -> Rates {
         let Some(pool) = self.pool_of(&circuit.name) else {
             return share;
         };
@@ -52,7 +73,7 @@ impl Policy {
         let Some(Follow::Demand { ceiling, .. }) = follow else {
             return share;
         };
-        let room = self.capacity_in(pool, phase);
+        let room = self.capacity_with(pool, phase, latched);
         let most = ceiling
             .get(&circuit.name)
             .map_or(room, |most| most.zip(room, Rate::min))

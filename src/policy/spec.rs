@@ -267,10 +267,8 @@ impl Spec {
 }
 
 /// The one of `known` that is most likely meant by `written`, where one is near enough.
-pub(super) fn nearest<'k>(
-    written: &str,
-    known: impl IntoIterator<Item = &'k str>,
-) -> Option<&'k str> {
+#[must_use]
+pub fn nearest<'k>(written: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     if written.len() > 64 {
         return None;
     }

@@ -1,8 +1,10 @@
-//! What outlives a restart: the phase, the numbers of places, and the record of each change.
+//! What outlives a restart: the phase, the numbers of places, the record of each change, events, and which
+//! conditions are true.
 //!
 //! One SQLite file in the state directory, every commit on disk before it returns
 //! (`synchronous = FULL`). Only the holder of the [`Lock`] writes.
 
+mod condition;
 mod lock;
 mod record;
 mod schema;
@@ -91,6 +93,8 @@ pub enum StoreError {
 pub struct Store {
     connection: Connection,
     path: PathBuf,
+    /// The format of what is there.
+    format: i64,
 }
 
 /// What a database file holds.
@@ -98,8 +102,8 @@ pub struct Store {
 enum Content {
     /// Nothing yet.
     Nothing,
-    /// A store of ours.
-    Store,
+    /// A store of ours, of this format.
+    Store(i64),
 }
 
 impl Store {
@@ -111,7 +115,11 @@ impl Store {
         lock::make_directory(directory)?;
         let path = directory.join(FILE);
         let connection = Connection::open(&path).map_err(sqlite("open a connection", &path))?;
-        let store = Self { connection, path };
+        let store = Self {
+            connection,
+            path,
+            format: schema::VERSION,
+        };
         store.set_up()?;
         Ok(store)
     }
@@ -134,10 +142,14 @@ impl Store {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&path, flags)
             .map_err(sqlite("open a connection", &path))?;
-        let store = Self { connection, path };
+        let store = Self {
+            connection,
+            path,
+            format: schema::VERSION,
+        };
         Ok(match store.content()? {
             Content::Nothing => None,
-            Content::Store => Some(store),
+            Content::Store(format) => Some(Self { format, ..store }),
         })
     }
 
@@ -157,8 +169,11 @@ impl Store {
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;",
         )?;
         match content {
-            Content::Nothing => set("make the tables", &schema::all()),
-            Content::Store => Ok(()),
+            Content::Nothing => set("make the tables", &schema::upgrade(0)),
+            Content::Store(format) if format < schema::VERSION => {
+                set("add tables", &schema::upgrade(format))
+            }
+            Content::Store(_) => Ok(()),
         }
     }
 
@@ -177,7 +192,7 @@ impl Store {
                 found: version,
                 known: schema::VERSION,
             }),
-            schema::APPLICATION => Ok(Content::Store),
+            schema::APPLICATION => Ok(Content::Store(version)),
             0 if version == 0 && number("SELECT count(*) FROM sqlite_schema")? == 0 => {
                 Ok(Content::Nothing)
             }

@@ -1,20 +1,34 @@
-//! The tables.
+//! The tables, and how a store of an older format comes to have them.
 
 /// The format that this version writes.
-pub const VERSION: i64 = 1;
+pub const VERSION: i64 = CONDITIONS;
+
+/// The first format.
+const CHANGES: i64 = 1;
+
+/// The format that brought events and conditions.
+pub const CONDITIONS: i64 = 2;
 
 /// Tells a store from other programs' databases: "WANS".
 pub const APPLICATION: i64 = 0x5741_4e53;
 
-/// Makes the tables of [`VERSION`], all or none, and says whose they are.
-pub fn all() -> String {
+/// The tables that each format brought.
+const FORMATS: [(i64, &str); 2] = [(CHANGES, CHANGE_TABLES), (CONDITIONS, CONDITION_TABLES)];
+
+/// Brings a store of the format `from` (0: none yet) to [`VERSION`], all or none, and says whose it is.
+pub fn upgrade(from: i64) -> String {
+    let tables: String = FORMATS
+        .iter()
+        .filter(|(format, _)| *format > from)
+        .map(|(_, tables)| *tables)
+        .collect();
     format!(
-        "BEGIN; {TABLES} PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION}; COMMIT;"
+        "BEGIN; {tables} PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION}; COMMIT;"
     )
 }
 
 /// `one` keeps a table at one row, and `open_change` keeps the open changes at one.
-const TABLES: &str = "
+const CHANGE_TABLES: &str = "
 CREATE TABLE intent (
     one   INTEGER PRIMARY KEY CHECK (one = 1),
     phase TEXT NOT NULL,
@@ -41,4 +55,21 @@ CREATE TABLE change (
     error    TEXT
 ) STRICT;
 CREATE UNIQUE INDEX open_change ON change (closed IS NULL) WHERE closed IS NULL;
+";
+
+/// `latch` is there where the condition is true; `seen` is the last report before it was reset.
+const CONDITION_TABLES: &str = "
+CREATE TABLE event (
+    id    INTEGER PRIMARY KEY AUTOINCREMENT,
+    name  TEXT NOT NULL,
+    at    TEXT NOT NULL,
+    actor TEXT NOT NULL
+) STRICT;
+CREATE TABLE condition (
+    name     TEXT PRIMARY KEY,
+    latch    TEXT,
+    seen     INTEGER,
+    reset_at TEXT,
+    reset_by TEXT
+) STRICT;
 ";
