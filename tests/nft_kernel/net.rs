@@ -209,7 +209,7 @@ impl Net {
                  size 4096; flags dynamic; counter;
                }
                chain after {
-                 type filter hook postrouting priority 300;
+                 type filter hook postrouting priority 400;
                  meta l4proto { tcp, udp } update @packets { oifname . meta mark . meta priority . ct mark }
                }
              }",
