@@ -332,7 +332,7 @@ fn only_connections_of_circuits_remember() {
                    set known { type ipv4_addr; size 64; flags dynamic; }
                    chain after {
                      type filter hook postrouting priority 401;
-                     ct label 110 update @known { ip daddr }
+                     ct direction original ct label 110 update @known { ip daddr }
                    }
                  }",
             );
