@@ -17,19 +17,19 @@ use crate::model::circuit::MarkMask;
 pub enum Field {
     /// `meta nfproto`: 2 for IPv4, 10 for IPv6.
     Family,
+    /// `ct state`, as a bit.
+    State,
+    /// `ct direction`: 0 for the packets of who opened the connection, 1 for replies.
+    Direction,
+    /// `ct label`: one that is set.
+    Label,
     /// `fib saddr type`: 2 where the source is an address of this host.
     SourceType,
     /// `fib saddr . oif type`: 2 where the source is an address of the device by which the packet leaves. That
     /// device's VRF is asked, where it is in one; [`Field::SourceType`] knows only what is in none.
     SourceTypeThere,
-    /// `ct state`, as a bit.
-    State,
-    /// `ct direction`: 0 for the packets of who opened the connection, 1 for replies.
-    Direction,
     /// `meta mark`: what these bits of it say.
     Mark(MarkMask),
-    /// `ct mark`: what these bits of it say.
-    ConnectionMark(MarkMask),
     /// `ip saddr`.
     Source4,
     /// `ip6 saddr`.
@@ -59,12 +59,13 @@ pub enum Field {
 }
 
 /// The names under which fields are stored, but for those that look at a part of a mark.
-const STORED: [(Field, &str); 18] = [
+const STORED: [(Field, &str); 19] = [
     (Field::Family, "family"),
     (Field::SourceType, "source_type"),
     (Field::SourceTypeThere, "source_type_there"),
     (Field::State, "state"),
     (Field::Direction, "direction"),
+    (Field::Label, "label"),
     (Field::Source4, "source4"),
     (Field::Source6, "source6"),
     (Field::From4, "from4"),
@@ -80,15 +81,11 @@ const STORED: [(Field, &str); 18] = [
     (Field::Dscp6, "dscp6"),
 ];
 const MARK: &str = "mark";
-const CONNECTION_MARK: &str = "connection_mark";
 
 impl fmt::Display for Field {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Self::Mark(mask) = self {
             return write!(f, "{MARK} {:#010x}", mask.bits());
-        }
-        if let Self::ConnectionMark(mask) = self {
-            return write!(f, "{CONNECTION_MARK} {:#010x}", mask.bits());
         }
         let stored = STORED.iter().find(|(field, _)| field == self);
         f.write_str(stored.map_or("", |(_, name)| name))
@@ -102,11 +99,7 @@ impl FromStr for Field {
         let masked = || {
             let (name, mask) = text.split_once(' ')?;
             let mask = MarkMask::new(u32::try_from(number(mask)?).ok()?)?;
-            match name {
-                MARK => Some(Self::Mark(mask)),
-                CONNECTION_MARK => Some(Self::ConnectionMark(mask)),
-                _ => None,
-            }
+            (name == MARK).then_some(Self::Mark(mask))
         };
         let stored = STORED.iter().find(|(_, name)| *name == text);
         stored
@@ -152,6 +145,8 @@ pub enum FieldKind {
     State,
     /// Directions within a connection.
     Direction,
+    /// Labels of connections.
+    Label,
     /// What certain bits of a mark say.
     Mark(MarkMask),
     /// Protocols.
@@ -171,7 +166,8 @@ impl Field {
             Self::SourceType | Self::SourceTypeThere => FieldKind::RouteType,
             Self::State => FieldKind::State,
             Self::Direction => FieldKind::Direction,
-            Self::Mark(mask) | Self::ConnectionMark(mask) => FieldKind::Mark(mask),
+            Self::Label => FieldKind::Label,
+            Self::Mark(mask) => FieldKind::Mark(mask),
             Self::Source4 | Self::From4 | Self::To4 => FieldKind::Address4,
             Self::Source6 | Self::From6 | Self::To6 => FieldKind::Address6,
             Self::Transport => FieldKind::Transport,
@@ -192,8 +188,8 @@ impl Field {
             | Self::SourceTypeThere
             | Self::State
             | Self::Direction
+            | Self::Label
             | Self::Mark(_)
-            | Self::ConnectionMark(_)
             | Self::Transport
             | Self::Service
             | Self::SourcePort
@@ -212,7 +208,7 @@ impl Field {
             Self::State => "ct state",
             Self::Direction => "ct direction",
             Self::Mark(_) => "meta mark",
-            Self::ConnectionMark(_) => "ct mark",
+            Self::Label => "ct label",
             Self::Source4 => "ip saddr",
             Self::Source6 => "ip6 saddr",
             Self::From4 => "ct original ip saddr",
@@ -242,6 +238,7 @@ impl FieldKind {
             Self::Family | Self::Transport | Self::Icmp6Type => u8::MAX as u128,
             Self::Dscp => 63,
             Self::Direction => 1,
+            Self::Label => 127,
             Self::Mark(mask) => mask.most() as u128,
         }
     }
@@ -275,6 +272,7 @@ impl FieldKind {
             | Self::RouteType
             | Self::State
             | Self::Direction
+            | Self::Label
             | Self::Transport
             | Self::Icmp6Type
             | Self::Dscp => number(text)
@@ -296,6 +294,7 @@ impl FieldKind {
             | Self::RouteType
             | Self::State
             | Self::Direction
+            | Self::Label
             | Self::Mark(_)
             | Self::Transport
             | Self::Icmp6Type
@@ -340,6 +339,7 @@ impl FieldKind {
             | Self::RouteType
             | Self::State
             | Self::Direction
+            | Self::Label
             | Self::Transport
             | Self::Icmp6Type
             | Self::Dscp => {
@@ -383,9 +383,8 @@ mod tests {
             let kind = FieldKind::Mark(mask);
             let one = Range::one(number.into());
             prop_assert_eq!(kind.read(&kind.write(one)), Some(one));
-            for field in [Field::Mark(mask), Field::ConnectionMark(mask)] {
-                prop_assert_eq!(field.to_string().parse(), Ok(field));
-            }
+            let field = Field::Mark(mask);
+            prop_assert_eq!(field.to_string().parse(), Ok(field));
             let but = Values::all_but(kind, number.into());
             prop_assert_eq!(but.missing(kind), Some(number.into()));
             prop_assert_eq!(Values::of([u128::from(number)]).missing(kind), None);

@@ -13,6 +13,7 @@
 mod difference;
 mod fate;
 mod fields;
+mod memory;
 mod names;
 mod restrict;
 mod rule;
@@ -30,8 +31,9 @@ use serde::{Deserialize, Serialize};
 
 pub use difference::RuleChanges;
 pub use fields::{Field, FieldKind, IPV4, IPV6, number};
+pub use memory::Memory;
 pub use names::{ChainName, ChainRole, MapName};
-pub use rule::{Action, BITS_TO_REMEMBER, Limit, LookupKey, Rule, recalled, remembered};
+pub use rule::{Action, Limit, LookupKey, Rule};
 pub use slot::{Slot, note_of, read_class_id, read_note};
 pub use values::{Range, Values};
 

@@ -124,9 +124,12 @@ impl Table {
         chain.lines.iter().any(|line| match line {
             Line::Foreign(_) => true,
             Line::Rule(rule) => match rule.action() {
-                // To remember is an end of its own.
-                Action::Priority(_) | Action::Mark { .. } | Action::Remember { .. } => true,
-                Action::Unmark(_) | Action::Return | Action::Continue => false,
+                // To remember is an end of its own, and so is to clear what others left.
+                Action::Priority(_)
+                | Action::Mark { .. }
+                | Action::Unmark(_)
+                | Action::Remember(_) => true,
+                Action::Return | Action::Continue => false,
                 Action::Goto(to) | Action::Jump(to) => live.contains(to),
                 Action::Lookup(_, map) => self.maps.get(map).is_some_and(|map| {
                     let verdicts = map.elements.values();

@@ -70,7 +70,11 @@ const CODE_POINTS: Words = &[
 
 const fn written(kind: FieldKind) -> Words {
     match kind {
-        FieldKind::Address4 | FieldKind::Address6 | FieldKind::Port | FieldKind::Mark(_) => &[],
+        FieldKind::Address4
+        | FieldKind::Address6
+        | FieldKind::Port
+        | FieldKind::Mark(_)
+        | FieldKind::Label => &[],
         FieldKind::Family => FAMILIES,
         FieldKind::RouteType => ROUTE_TYPES,
         FieldKind::State => STATES,
@@ -92,6 +96,7 @@ const fn only_read(kind: FieldKind) -> Words {
         | FieldKind::RouteType
         | FieldKind::State
         | FieldKind::Direction
+        | FieldKind::Label
         | FieldKind::Mark(_)
         | FieldKind::Icmp6Type => &[],
     }
