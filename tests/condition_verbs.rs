@@ -277,17 +277,28 @@ fn the_speed_of_a_link_is_asked_of_its_driver() {
             talk.contains("condition `fast` is true from now on: wan0 at 10gbit"),
             "{talk}"
         );
+        // The kernel tells of a carrier a moment after it came or went.
+        let cable = |state: &str, told: &str| {
+            sh(&format!("ip link set far-wan0 {state}"));
+            for _ in 0..500 {
+                if sh("ip -o link show dev wan0").contains(told) {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            panic!("wan0 is not {told}");
+        };
         // What was true once stays so.
-        sh("ip link set far-wan0 down");
+        cable("down", "NO-CARRIER");
         assert_eq!(condition(&host, "fast")["on_record"], true);
         // And what still is cannot be reset.
-        sh("ip link set far-wan0 up");
+        cable("up", "state UP");
         let errors = host.refused(&["condition", "reset", "fast"]);
         assert!(
             errors.contains("true again at once, by wan0 at 10gbit"),
             "{errors}"
         );
-        sh("ip link set far-wan0 down");
+        cable("down", "NO-CARRIER");
         host.wanshift(&["condition", "reset", "fast"]);
         assert_eq!(condition(&host, "fast")["true"], false);
     });

@@ -15,7 +15,7 @@ const BUCKET: Limit = Limit {
 };
 
 /// `fib saddr type local`.
-const LOCAL: u128 = 2;
+pub(super) const LOCAL: u128 = 2;
 const ICMP: u128 = 1;
 const IGMP: u128 = 2;
 const TCP: u128 = 6;
@@ -52,15 +52,6 @@ pub(super) fn own_packets(own: &ChainName, named: bool) -> impl Iterator<Item = 
         let goto = Action::Goto(own.clone());
         Rule::new([(field, Values::of([value]))], None, goto)
     })
-}
-
-/// Ends a chain for what the host itself sends, as far as no VRF has the address.
-///
-/// The packet that carries a tunnel's has the tunnel for the device it came in by (tried with WireGuard and GRE),
-/// and came from nowhere for all that.
-pub(super) fn not_arrived() -> Rule {
-    let own = [(Field::SourceType, Values::of([LOCAL]))];
-    Rule::new(own, None, Action::Return)
 }
 
 /// Whether what the host itself sends over TCP is control: one of the two ports says so, at either end.

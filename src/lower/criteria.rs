@@ -4,37 +4,39 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 
-use crate::model::circuit::MarkMask;
-use crate::model::class::{Match, Transport};
-use crate::model::filter::{Field, Range, Values, remembered};
+use crate::model::class::{Dscp, Match, Transport};
+use crate::model::filter::{Field, Memory, Range, Values};
 
 /// What must hold of a packet.
 pub(super) type Criteria = BTreeMap<Field, Values>;
 
+/// `ct direction` of the packets of who opened the connection.
+pub(super) const OPENER: u128 = 0;
 /// `ct direction` of replies.
-const REPLY: u128 = 1;
+pub(super) const REPLY: u128 = 1;
 
 /// What a match asks for, once for each family and transport in which it can be fulfilled.
 ///
-/// A code point is asked for in the packet, and, of a reply, in what its connection remembers in `mask`
-/// of what opened it.
-pub(super) fn criteria_of(one: &Match, mask: MarkMask) -> Vec<Criteria> {
+/// A code point is asked for in the packet, and, of a reply, in what its connection remembers of what opened it:
+/// there once for each point, since nft 1.0.6 knows no sets of labels.
+pub(super) fn criteria_of(one: &Match) -> Vec<Criteria> {
     let mut all = as_it_stands(one);
-    if !one.dscp.is_empty() {
-        let points = one.dscp.iter().map(|point| remembered(*point).into());
-        let of_reply = [
-            (Field::Direction, Values::of([REPLY])),
-            (Field::ConnectionMark(mask), Values::of(points)),
-        ];
-        let dscp = Vec::new();
-        let replies = as_it_stands(&Match {
-            dscp,
-            ..one.clone()
-        });
-        all.extend(replies.into_iter().map(|mut criteria| {
-            criteria.extend(of_reply.clone());
-            criteria
-        }));
+    if one.dscp.is_empty() {
+        return all;
+    }
+    let replies = as_it_stands(&Match {
+        dscp: Vec::new(),
+        ..one.clone()
+    });
+    let points: BTreeSet<Dscp> = one.dscp.iter().copied().collect();
+    for criteria in replies {
+        for point in &points {
+            let label = Memory::Dscp(*point).label().into();
+            let mut criteria = criteria.clone();
+            criteria.insert(Field::Direction, Values::of([REPLY]));
+            criteria.insert(Field::Label, Values::of([label]));
+            all.push(criteria);
+        }
     }
     all
 }

@@ -100,7 +100,7 @@ mod tests {
     use crate::lower::classify;
     use crate::model::class::Dscp;
     use crate::model::filter::{
-        Action, ChainName, ChainRole, Element, Field, Line, Range, Table, remembered,
+        Action, ChainName, ChainRole, Element, Field, Line, Memory, Range, Table,
     };
     use crate::model::ids::{Ids, Wanted};
     use crate::policy::{Source, read};
@@ -241,21 +241,20 @@ capacity = "4mbit"
 
     /// A reply of `session` with a code point, in a connection that remembers another.
     fn reply(session: &Session, mine: u8, theirs: u8) -> Packet {
-        let mask = policy().host().mark_mask;
         let (client, server) = (number(session.client), number(session.server));
         let [source, from, to, dscp] = if session.client.is_ipv4() {
             [Field::Source4, Field::From4, Field::To4, Field::Dscp4]
         } else {
             [Field::Source6, Field::From6, Field::To6, Field::Dscp6]
         };
-        let theirs = Dscp::new(theirs).map_or(0, remembered);
+        let theirs = Memory::Dscp(Dscp::new(theirs).unwrap()).label();
         Packet::from([
             // Local, established, a reply, over TCP.
             (Field::SourceType, 2),
             (Field::State, 2),
             (Field::Direction, 1),
             (Field::Transport, 6),
-            (Field::ConnectionMark(mask), theirs.into()),
+            (Field::Label, theirs.into()),
             (source, server),
             (from, client),
             (to, server),
@@ -299,7 +298,7 @@ capacity = "4mbit"
                 Action::Jump(_)
                 | Action::Mark { .. }
                 | Action::Unmark(_)
-                | Action::Remember { .. }
+                | Action::Remember(_)
                 | Action::Reject { .. }
                 | Action::Return
                 | Action::Continue => panic!("{rule:?}"),

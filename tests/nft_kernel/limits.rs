@@ -1,6 +1,6 @@
 //! What does not fit into the bits of marks that are ours, and which tree a circuit is in.
 
-use wanshift::lower::classify::{self, Classifier, ClassifyError};
+use wanshift::lower::classify::{Classifier, ClassifyError};
 use wanshift::model::circuit::MarkMask;
 use wanshift::policy::{self, Policy, Source};
 
@@ -63,36 +63,9 @@ fn a_circuit_is_shaped_in_the_tree_of_its_pool() {
 }
 
 #[test]
-fn to_remember_a_code_point_takes_seven_bits() {
-    assert_eq!(classify::mark_bits(&policy("")), 0);
-    let video = r#"
-        [class.video]
-        circuit = "spare"
-        match = [{ dscp = ["ef"] }]
-    "#;
-    assert_eq!(classify::mark_bits(&policy(video)), 7);
-    let inner = r#"
-        [site.far]
-        circuit = "spare"
-        prefixes = ["10.1.0.0/16"]
-        capacity = "1mbit"
-        guarantee = "100kbit"
-        [site.far.class.voice]
-        match = [{ dscp = ["ef"] }]
-    "#;
-    assert_eq!(classify::mark_bits(&policy(inner)), 7);
-}
-
-#[test]
 fn numbers_that_do_not_fit_are_refused() {
     let mut rules = everything();
     let numbers = ids(&rules);
-    rules.mask = MarkMask::new(0x3f).unwrap();
-    let error = rules.table(&numbers).unwrap_err();
-    assert!(
-        matches!(error, ClassifyError::TooFewBits { needed: 7, .. }),
-        "{error}"
-    );
     rules.mask = MarkMask::new(0x7f00).unwrap();
     let error = rules.table(&numbers).unwrap_err();
     assert!(

@@ -209,8 +209,13 @@ impl Net {
                  typeof oifname . meta mark . meta priority . ct mark
                  size 4096; flags dynamic; counter;
                }
+               set stateless {
+                 typeof oifname . meta mark . meta priority
+                 size 4096; flags dynamic; counter;
+               }
                chain after {
-                 type filter hook postrouting priority 300;
+                 type filter hook postrouting priority 400;
+                 ct state { invalid, untracked } meta l4proto { tcp, udp } update @stateless { oifname . meta mark . meta priority }
                  meta l4proto { tcp, udp } update @packets { oifname . meta mark . meta priority . ct mark }
                }
              }",
@@ -218,15 +223,9 @@ impl Net {
         let table = table(&rules(mask));
         nft::apply(None, Some(&table)).unwrap();
         assert!(observed().as_ref() == Some(&table));
-        let up = table.class_ids().into_iter();
-        let net = Self {
-            up: up
-                .map(|(key, id)| (id.to_string(), key.to_string()))
-                .collect(),
-            down: table
-                .minors()
-                .map(|(key, minor)| (minor, key.to_string()))
-                .collect(),
+        let mut net = Self {
+            up: BTreeMap::new(),
+            down: BTreeMap::new(),
             within,
             edge,
             beyond,
@@ -234,10 +233,22 @@ impl Net {
             branch,
             nobodys,
             mask,
-            table,
+            table: Table::default(),
         };
+        net.rename(table);
         net.settle();
         net
+    }
+
+    /// Knows packets by the numbers of that table.
+    pub fn rename(&mut self, table: Table) {
+        let up = table.class_ids().into_iter();
+        self.up = up
+            .map(|(key, id)| (id.to_string(), key.to_string()))
+            .collect();
+        let down = table.minors();
+        self.down = down.map(|(key, minor)| (minor, key.to_string())).collect();
+        self.table = table;
     }
 
     /// Waits until addresses are usable and neighbours known.
@@ -255,6 +266,7 @@ impl Net {
     pub fn left(&self, traffic: impl FnOnce(&Self)) -> BTreeSet<Left> {
         self.edge.enter();
         sh("nft flush set inet seen packets");
+        sh("nft flush set inet seen stateless");
         traffic(self);
         let mut seen = BTreeSet::new();
         for _ in 0..50 {
@@ -280,18 +292,26 @@ impl Net {
 
     fn packets(&self) -> BTreeSet<Left> {
         self.edge.enter();
-        let text = run("nft", &["-nn", "list", "set", "inet", "seen", "packets"]);
-        let Some((_, elements)) = text.split_once("elements = {") else {
-            return BTreeSet::new();
-        };
-        let elements = elements.split('}').next().unwrap().split(',');
-        elements.map(|element| self.packet(element)).collect()
+        let mut packets = BTreeSet::new();
+        for set in ["packets", "stateless"] {
+            let text = run("nft", &["-nn", "list", "set", "inet", "seen", set]);
+            let Some((_, elements)) = text.split_once("elements = {") else {
+                continue;
+            };
+            let elements = elements.split('}').next().unwrap().split(',');
+            packets.extend(elements.map(|element| self.packet(element)));
+        }
+        packets
     }
 
     fn packet(&self, element: &str) -> Left {
         let words: Vec<&str> = element.split_whitespace().collect();
-        let [by, ".", mark, ".", priority, ".", connection, ..] = words[..] else {
+        let [by, ".", mark, ".", priority, ref rest @ ..] = words[..] else {
             panic!("{element}")
+        };
+        let connection = match rest {
+            [".", connection, ..] => connection,
+            _ => "0",
         };
         let number = |text: &str| u32::from_str_radix(text.trim_start_matches("0x"), 16).unwrap();
         let mark = number(mark);

@@ -147,11 +147,24 @@ tampering! {
         "insert rule inet wanshift leaving meta mark != { 0x1, 0x2 } return",
         "insert rule inet wanshift leaving ct mark & 0xffff0000 != 0x00150000 return",
         "insert rule inet wanshift leaving ct mark 7 ct direction reply return",
+        "insert rule inet wanshift leaving ct label 7 ct direction reply return",
     ];
     something_else_remembered: [
-        "insert rule inet wanshift remember ip dscp cs1 ct mark set ct mark & 0x0000ffff | 0x00480000",
+        "insert rule inet wanshift remember ip dscp cs1 ct label set 72",
+        "insert rule inet wanshift remember ip dscp ef ct label set 7",
         "insert rule inet wanshift remember ip dscp ef ct mark set 0x006e0000",
-        "insert rule inet wanshift remember ip dscp ef ct mark set ct mark & 0x0000ffff | 0x00050000",
+    ];
+    a_set_of_labels_asked_for: [
+        "insert rule inet wanshift ip/down ct direction reply ct label { 98, 110 } return",
+    ];
+    the_hosts_own_forgotten: ["flush chain inet wanshift ip.arrived"];
+    an_origin_removed: ["delete element inet wanshift origins { \"wan0\" }"];
+    a_departure_added: ["add element inet wanshift departures { \"eth9\" : jump unmark }"];
+    marks_written_early: [
+        "flush chain inet wanshift marking",
+        "delete chain inet wanshift marking",
+        "add chain inet wanshift marking { type filter hook postrouting priority -150; }",
+        "add rule inet wanshift marking iifname . oifname vmap @arrivals",
     ];
     nothing_remembered: ["flush chain inet wanshift remember"];
     a_pair_of_devices_removed: ["delete element inet wanshift arrivals { \"wan0\" . \"lan0\" }"];
@@ -167,14 +180,14 @@ tampering! {
         "add element inet wanshift arrivals { \"wan0\" . \"lan0\" : accept }",
     ];
     arrivals_of_another_kind: [
-        "flush chain inet wanshift leaving",
+        "flush chain inet wanshift marking",
         "delete map inet wanshift arrivals",
         "add map inet wanshift arrivals { type ifname : verdict; }",
         "add element inet wanshift arrivals { \"wan0\" : jump ip/down }",
-        "add rule inet wanshift leaving iifname vmap @arrivals",
+        "add rule inet wanshift marking iifname vmap @arrivals",
     ];
     arrivals_looked_up_the_wrong_way_round: [
-        "add rule inet wanshift leaving oifname . iifname vmap @arrivals",
+        "add rule inet wanshift marking oifname . iifname vmap @arrivals",
     ];
     a_site_by_source_removed: ["delete element inet wanshift ip.sites4/down { 10.1.0.0/16 }"];
     sites_looked_up_the_wrong_way_round: [

@@ -85,7 +85,7 @@ table inet firewalld {
         iifname \"lo\" accept
     }
     chain seen {
-        type filter hook postrouting priority 300;
+        type filter hook postrouting priority 400;
         oifname \"mpls0\" meta mark and 0x0000ffff == 0x1 counter comment \"routed\"
         oifname \"lan0\" iifname \"docker0\" meta mark and 0xffff0000 != 0 counter comment \"touched\"
         oifname \"docker0\" iifname \"lan0\" meta mark and 0xffff0000 != 0 counter comment \"touched\"

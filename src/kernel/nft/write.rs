@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::model::circuit::MarkMask;
 use crate::model::filter::{
     Action, Answer, Chain, ChainName, ChainRole, FAMILY, Field, FieldKind, Foreign, Hook, Line,
-    MapKind, NAME, Range, Rule, Table, Values, Verdict, VerdictMap, remembered,
+    MapKind, NAME, Range, Rule, Table, Values, Verdict, VerdictMap,
 };
 use crate::units::Direction;
 
@@ -60,7 +60,10 @@ fn order(name: &ChainName) -> (u8, String, u8, String) {
         |circuit: &dyn std::fmt::Display, place| (1, circuit.to_string(), place, name.to_string());
     match ChainRole::of(name) {
         Some(ChainRole::Leaving) => (0, String::new(), 0, name.to_string()),
-        Some(ChainRole::Remember) => (0, String::new(), 1, name.to_string()),
+        Some(ChainRole::Marking) => (0, String::new(), 1, name.to_string()),
+        Some(ChainRole::Unmark) => (0, String::new(), 2, name.to_string()),
+        Some(ChainRole::Remember) => (0, String::new(), 3, name.to_string()),
+        Some(ChainRole::Arrived(circuit)) => of(&circuit, 7),
         Some(ChainRole::Up(circuit)) => of(&circuit, 0),
         Some(ChainRole::Own(circuit)) => of(&circuit, 1),
         Some(ChainRole::Line(circuit)) => of(&circuit, 2),
@@ -72,13 +75,13 @@ fn order(name: &ChainName) -> (u8, String, u8, String) {
             ..
         }) => of(&key.circuit, 5),
         Some(ChainRole::Place(key, Direction::Up)) => of(&key.circuit, 6),
-        Some(ChainRole::Down(circuit)) => of(&circuit, 7),
+        Some(ChainRole::Down(circuit)) => of(&circuit, 8),
         Some(ChainRole::Classes {
             of: key,
             direction: Direction::Down,
             ..
-        }) => of(&key.circuit, 8),
-        Some(ChainRole::Place(key, Direction::Down)) => of(&key.circuit, 9),
+        }) => of(&key.circuit, 9),
+        Some(ChainRole::Place(key, Direction::Down)) => of(&key.circuit, 10),
         Some(ChainRole::Forward) => (2, String::new(), 0, name.to_string()),
         Some(ChainRole::Block { block, .. }) => (2, block.to_string(), 1, name.to_string()),
         Some(ChainRole::Rejected(block)) => (2, block.to_string(), 2, name.to_string()),
@@ -91,9 +94,16 @@ fn remark(name: &ChainName) -> Option<String> {
         ChainRole::Leaving => {
             "packets about to leave, before their source is translated".to_owned()
         }
+        ChainRole::Marking => {
+            "packets about to leave, when rules that go by marks are done with them".to_owned()
+        }
+        ChainRole::Unmark => "bits of ours that somebody else set".to_owned(),
         ChainRole::Remember => {
-            "code points that classes go by, in the connection's mark: replies may lack them"
+            "code points that classes go by, in labels of connections: replies may lack them"
                 .to_owned()
+        }
+        ChainRole::Arrived(circuit) => {
+            format!("what connections remember of packets that came over {circuit}")
         }
         ChainRole::Up(circuit) => format!("all that leaves over {circuit}"),
         ChainRole::Own(circuit) => format!("what this host itself sends over {circuit}"),
@@ -209,9 +219,9 @@ fn action(rule: &Rule) -> String {
         Action::Jump(chain) => format!("jump {chain}"),
         Action::Lookup(key, map) => format!("{} vmap @{map}", key.text()),
         Action::Priority(id) => format!("meta priority set {id}"),
-        Action::Mark { mask, minor } => set_bits("meta mark", *mask, minor.get().into()),
-        Action::Unmark(mask) => set_bits("meta mark", *mask, 0),
-        Action::Remember { mask, dscp } => set_bits("ct mark", *mask, remembered(*dscp)),
+        Action::Mark { mask, minor } => set_bits(*mask, minor.get().into()),
+        Action::Unmark(mask) => set_bits(*mask, 0),
+        Action::Remember(memory) => format!("ct label set {}", memory.label()),
         Action::Reject { answer, counter } => {
             let with = match answer {
                 Answer::Reset => "tcp reset",
@@ -224,13 +234,13 @@ fn action(rule: &Rule) -> String {
     }
 }
 
-/// Sets those bits of a mark to a number that fits there; the others stay.
-fn set_bits(what: &str, mask: MarkMask, number: u32) -> String {
-    let mut text = format!("{what} set");
+/// Sets those bits of the mark to a number that fits there; the others stay.
+fn set_bits(mask: MarkMask, number: u32) -> String {
+    let mut text = "meta mark set".to_owned();
     let others = mask.others();
     let number = mask.holding(number).unwrap_or(mask.bits());
     if others != 0 {
-        let _ = write!(text, " {what} & {others:#010x}");
+        let _ = write!(text, " meta mark & {others:#010x}");
     }
     match (others, number) {
         (0, _) => {

@@ -6,18 +6,18 @@
 //! as a constant: nft 1.0.6 cannot look one up and set it. Verdict maps lead there, so that a packet
 //! costs the same few look-ups however many sites there are.
 //!
-//! What came over a circuit and leaves by another device is shaped on the way there, in one tree for all
-//! circuits, and finds its class in it by our bits of its mark. So it goes first to the chains for what
-//! came over the circuit: there its site is looked up by source, and nothing is control, for nothing that
-//! is forwarded is. It comes back from there, since that other device may be a circuit's too: then it has
-//! a class in either tree. What carries a tunnel's packets did not come over the tunnel, though it looks so: of a
-//! circuit with further names the host's own packets are left alone there. Bits of ours that a packet brings along (a mark restored from its connection, a
-//! program's own) are cleared before.
+//! All this is at postrouting before source translation (`mangle` comes before `srcnat`), and classes are about
+//! connections as they were opened: so addresses are those that the policy speaks of, and replies fit as they stand.
+//! A site is looked up by the packet's destination, which is translated by then, where it is at all.
 //!
-//! It happens at postrouting, before source translation (`mangle` comes before `srcnat`), and classes
-//! are about connections as they were opened: so addresses are those that the policy speaks of, and
-//! replies fit as they stand. Sites are by the address of the packet, which at this point is the site's own:
-//! destinations are translated before, sources afterwards, those of replies too.
+//! What came over a circuit and leaves by another device is shaped on the way there, in one tree for all
+//! circuits, and finds its class in it by our bits of its mark. Those are written as late as may be: rules of others
+//! that compare whole marks, one by which `srcnat` masquerades say, find theirs there. Nothing is control, for
+//! nothing that is forwarded is; sites are looked up by who opened the connection or, of a reply, who answers in it, since the
+//! packet's own source is translated by then. What the host itself sends, the packets that
+//! carry a tunnel's among it, did not come over a circuit: its connections are known from before. Bits of
+//! ours that a packet brings along (a mark restored from its connection, a program's own) are cleared where they would lead to
+//! that tree, and nowhere else.
 //!
 //! Every table asks about connections, however few classes it has, so tracking is on from the first load: else a block that comes
 //! later would not know those that are open already.
@@ -42,7 +42,6 @@ use crate::model::node::NodeKey;
 use crate::policy::Policy;
 use place::{Side, Target};
 
-pub use remember::mark_bits;
 pub use rules::{BlockRules, CircuitRules, ClassRules, Classifier, SiteRules};
 
 /// Why packets cannot be put into the classes of a policy.
@@ -73,18 +72,6 @@ pub enum ClassifyError {
         /// Our bits.
         mask: MarkMask,
     },
-    /// A code point cannot be remembered.
-    #[error(
-        "classes go by dscp, which takes {needed} bits of a connection's mark to remember; {:#010x} has {}",
-        mask.bits(),
-        mask.bits().count_ones()
-    )]
-    TooFewBits {
-        /// So many.
-        needed: u32,
-        /// Our bits.
-        mask: MarkMask,
-    },
 }
 
 /// The table that puts packets into the classes of `policy`, numbered by `ids`, and rejects what `blocks` are about.
@@ -105,14 +92,10 @@ impl Classifier {
     /// # Errors
     /// Where a place has no number in `ids`, or our bits of marks are too few.
     pub fn table(&self, ids: &Ids) -> Result<Table, ClassifyError> {
-        let needed = self.mark_bits();
-        if needed > self.mask.bits().count_ones() {
-            let mask = self.mask;
-            return Err(ClassifyError::TooFewBits { needed, mask });
-        }
         let mut table = Table::default();
         let mut departures = BTreeMap::new();
         let mut arrivals = BTreeMap::new();
+        let mut cleared = BTreeMap::new();
         for circuit in &self.circuits {
             let major = ids
                 .major(&circuit.tree)
@@ -132,6 +115,11 @@ impl Classifier {
                 continue;
             }
             Side::new(name, Target::Mark, mask, ids, &mut table).down(circuit)?;
+            let unmark = Verdict::Jump(ChainRole::Unmark.name());
+            for departure in &others {
+                let element = Element::Device((*departure).clone());
+                cleared.insert(element, unmark.clone());
+            }
             let down = ChainRole::Down(circuit.name.clone()).name();
             for arrival in circuit.names() {
                 for departure in &others {
@@ -143,26 +131,40 @@ impl Classifier {
         let maps = [
             (MapName::arrivals(), MapKind::Pair, arrivals),
             (MapName::circuits(), MapKind::Device, departures),
+            (MapName::departures(), MapKind::Device, cleared),
         ];
         for (name, kind, elements) in maps {
             table.maps.insert(name, VerdictMap { kind, elements });
         }
-        let rules = [tracking()]
-            .into_iter()
-            .chain(self.remember(&mut table))
-            .chain([
-                foreign_bits(self.mask),
-                Rule::always(Action::Lookup(LookupKey::Pair, MapName::arrivals())),
-                Rule::always(Action::Lookup(LookupKey::Device, MapName::circuits())),
-            ]);
-        let mut leaving = Chain::of(rules);
-        leaving.hook = Some(Hook {
-            kind: "filter".to_owned(),
-            point: "postrouting".to_owned(),
-            priority: BEFORE_SOURCE_TRANSLATION,
-            policy: "accept".to_owned(),
-        });
-        table.chains.insert(ChainRole::Leaving.name(), leaving);
+        self.remember(&mut table);
+        let leaving = [
+            tracking(),
+            Rule::always(Action::Lookup(LookupKey::Arrival, MapName::origins())),
+            Rule::always(Action::Lookup(LookupKey::Device, MapName::circuits())),
+        ];
+        let marking = [
+            foreign_bits(self.mask),
+            Rule::always(Action::Lookup(LookupKey::Pair, MapName::arrivals())),
+        ];
+        let unmark = [Rule::always(Action::Unmark(self.mask))];
+        for (role, rules, priority) in [
+            (
+                ChainRole::Leaving,
+                &leaving[..],
+                Some(BEFORE_SOURCE_TRANSLATION),
+            ),
+            (ChainRole::Marking, &marking, Some(AFTER_THE_OTHERS)),
+            (ChainRole::Unmark, &unmark, None),
+        ] {
+            let mut chain = Chain::of(rules.iter().cloned());
+            chain.hook = priority.map(|priority| Hook {
+                kind: "filter".to_owned(),
+                point: "postrouting".to_owned(),
+                priority,
+                policy: "accept".to_owned(),
+            });
+            table.chains.insert(role.name(), chain);
+        }
         block::add(&self.blocks, &mut table);
         table.name_by_content();
         Ok(table)
@@ -183,6 +185,8 @@ impl Classifier {
 
 /// `mangle`, in nft's words; `srcnat` is 100.
 const BEFORE_SOURCE_TRANSLATION: i32 = -150;
+/// Later than `srcnat`, too.
+const AFTER_THE_OTHERS: i32 = 300;
 
 /// `ct state` of packets that belong to no connection: invalid, untracked.
 const NO_CONNECTION: [u128; 2] = [1, 64];
@@ -196,9 +200,11 @@ fn tracking() -> Rule {
     )
 }
 
-/// Clears our bits where somebody else set any of them; what is not ours stays.
+/// Clears our bits where somebody else set any of them, and they would lead the packet to a class: what is not
+/// ours stays, and so do theirs where they mean nothing to us.
 fn foreign_bits(mask: MarkMask) -> Rule {
     let field = Field::Mark(mask);
     let any = Values::all_but(field.kind(), 0);
-    Rule::new([(field, any)], None, Action::Unmark(mask))
+    let departures = Action::Lookup(LookupKey::Device, MapName::departures());
+    Rule::new([(field, any)], None, departures)
 }

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::{CircuitRules, ClassRules, ClassifyError, NO_CONNECTION, SiteRules};
+use super::{CircuitRules, ClassRules, ClassifyError, NO_CONNECTION, SiteRules, remember};
 use crate::lower::control;
-use crate::lower::criteria::criteria_of;
+use crate::lower::criteria::{OPENER, REPLY, criteria_of};
 use crate::model::circuit::MarkMask;
 use crate::model::filter::{
-    Action, Chain, ChainName, ChainRole, Element, Field, LookupKey, MapName, Range, Rule, Slot,
-    Table, Values, Verdict, VerdictMap, note_of,
+    Action, Chain, ChainName, ChainRole, Element, Field, LookupKey, MapKind, MapName, Range, Rule,
+    Slot, Table, Values, Verdict, VerdictMap, note_of,
 };
 use crate::model::ids::Ids;
 use crate::model::names::CircuitName;
@@ -72,7 +72,9 @@ impl<'a> Side<'a> {
         let own = ChainRole::Own(self.circuit.clone()).name();
         let note = self.note(Place::Circuit)?;
         let named = !rules.also.is_empty();
-        let entry = control::own_packets(&own, named)
+        let entry = remember::request(rules)
+            .into_iter()
+            .chain(control::own_packets(&own, named))
             .chain([Rule::always(Action::Goto(traffic.clone())).noted(Some(note))]);
         self.add(ChainRole::Up(self.circuit.clone()).name(), Chain::of(entry));
         for (name, chain) in control::chains(self.circuit, &control, &traffic) {
@@ -89,10 +91,7 @@ impl<'a> Side<'a> {
     pub(super) fn down(&mut self, rules: &CircuitRules) -> Result<(), ClassifyError> {
         let note = self.note(Place::Circuit)?;
         let (sites, classes) = self.traffic(rules)?;
-        let mut lines = Vec::new();
-        if !rules.also.is_empty() {
-            lines.push(control::not_arrived());
-        }
+        let mut lines: Vec<Rule> = remember::not_arrived().into();
         lines.extend(sites);
         lines.push(Rule::always(Action::Goto(classes)).noted(Some(note)));
         let name = ChainRole::Down(self.circuit.clone()).name();
@@ -115,7 +114,7 @@ impl<'a> Side<'a> {
         let mut classes = vec![no_connection(&rest)];
         for class in &rules.classes {
             let chain = self.class(Place::Class(class.name.clone()))?;
-            classes.extend(class_rules(class, &chain, self.mask));
+            classes.extend(class_rules(class, &chain));
         }
         classes.push(Rule::always(Action::Goto(rest)));
         Ok((sites, self.classes(Place::Circuit, classes)))
@@ -139,17 +138,46 @@ impl<'a> Side<'a> {
         }
         let mut rules = Vec::new();
         let direction = self.target.direction();
-        let [key4, key6] = match direction {
-            Direction::Up => [LookupKey::Destination4, LookupKey::Destination6],
-            Direction::Down => [LookupKey::Source4, LookupKey::Source6],
+        let keys = |keys: [LookupKey; 4]| match direction {
+            Direction::Up => vec![(None, keys[0])],
+            // Sources may be translated: those of connections are not.
+            Direction::Down => vec![
+                (Some((Field::Direction, Values::of([OPENER]))), keys[1]),
+                (Some((Field::Direction, Values::of([REPLY]))), keys[2]),
+                (Some((Field::State, Values::of(NO_CONNECTION))), keys[3]),
+            ],
         };
-        for (key, name, elements) in [
-            (key4, MapName::sites4(self.circuit, direction), elements4),
-            (key6, MapName::sites6(self.circuit, direction), elements6),
+        let four = [
+            LookupKey::Destination4,
+            LookupKey::Opener4,
+            LookupKey::Answerer4,
+            LookupKey::Source4,
+        ];
+        let six = [
+            LookupKey::Destination6,
+            LookupKey::Opener6,
+            LookupKey::Answerer6,
+            LookupKey::Source6,
+        ];
+        for (kind, keys, name, elements) in [
+            (
+                MapKind::Address4,
+                keys(four),
+                MapName::sites4(self.circuit, direction),
+                elements4,
+            ),
+            (
+                MapKind::Address6,
+                keys(six),
+                MapName::sites6(self.circuit, direction),
+                elements6,
+            ),
         ] {
             if !elements.is_empty() {
-                rules.push(Rule::always(Action::Lookup(key, name.clone())));
-                let kind = key.kind();
+                rules.extend(
+                    keys.into_iter()
+                        .map(|(of, key)| Rule::new(of, None, Action::Lookup(key, name.clone()))),
+                );
                 let elements = elements.into_iter().collect();
                 self.table.maps.insert(name, VerdictMap { kind, elements });
             }
@@ -167,7 +195,7 @@ impl<'a> Side<'a> {
         for class in &site.classes {
             let place = Place::SiteClass(site.name.clone(), class.name.clone());
             let chain = self.class(place)?;
-            lines.extend(class_rules(class, &chain, self.mask));
+            lines.extend(class_rules(class, &chain));
         }
         lines.push(Rule::always(Action::Goto(rest)));
         let classes = self.classes(place.clone(), lines);
@@ -249,11 +277,11 @@ fn no_connection(rest: &ChainName) -> Rule {
 }
 
 /// The rules that lead to the chain of `class`.
-fn class_rules(class: &ClassRules, chain: &ChainName, mask: MarkMask) -> Vec<Rule> {
+fn class_rules(class: &ClassRules, chain: &ChainName) -> Vec<Rule> {
     class
         .matches
         .iter()
-        .flat_map(|one| criteria_of(one, mask))
+        .flat_map(criteria_of)
         .map(|criteria| Rule::new(criteria, None, Action::Goto(chain.clone())))
         .collect()
 }

@@ -151,13 +151,16 @@ fn owner(purpose: &Purpose) -> Option<NodeKey> {
     };
     match ChainRole::of(name)? {
         ChainRole::Leaving
+        | ChainRole::Marking
+        | ChainRole::Unmark
         | ChainRole::Remember
         | ChainRole::Forward
         | ChainRole::Block { .. }
         | ChainRole::Rejected(_) => None,
-        ChainRole::Up(circuit) | ChainRole::Traffic(circuit) | ChainRole::Down(circuit) => {
-            Some(NodeKey::new(circuit, Place::Circuit))
-        }
+        ChainRole::Up(circuit)
+        | ChainRole::Arrived(circuit)
+        | ChainRole::Traffic(circuit)
+        | ChainRole::Down(circuit) => Some(NodeKey::new(circuit, Place::Circuit)),
         ChainRole::Own(circuit) | ChainRole::Line(circuit) | ChainRole::Hand(circuit) => {
             Some(NodeKey::new(circuit, Place::Control))
         }
@@ -170,7 +173,10 @@ fn target(chain: &ChainName) -> Option<NodeKey> {
     match ChainRole::of(chain)? {
         ChainRole::Place(key, _) | ChainRole::Classes { of: key, .. } => Some(key),
         ChainRole::Leaving
+        | ChainRole::Marking
+        | ChainRole::Unmark
         | ChainRole::Remember
+        | ChainRole::Arrived(_)
         | ChainRole::Down(_)
         | ChainRole::Up(_)
         | ChainRole::Own(_)
@@ -307,7 +313,7 @@ fn compare_whole(changes: &mut Changes, old: &Table, new: &Table) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::filter::{Action, Field, Range, Rule, Values};
+    use crate::model::filter::{Action, Field, Memory, Range, Rule, Values};
 
     fn rule(port: u128, to: &str) -> Rule {
         let criteria = [
@@ -448,7 +454,7 @@ mod tests {
                     Chain::of([Rule::new(
                         [
                             (Field::Direction, Values::of([u128::from(number) % 2])),
-                            (Field::ConnectionMark(mask), Values::of([0x6e])),
+                            (Field::Label, Values::of([110])),
                         ],
                         None,
                         Action::Goto(name("wan.class.web/down")),
@@ -457,7 +463,7 @@ mod tests {
                 (
                     name("remember"),
                     Chain::of([Rule::always(if number == 0x15 {
-                        Action::Remember { mask, dscp: ef }
+                        Action::Remember(Memory::Dscp(ef))
                     } else {
                         Action::Unmark(mask)
                     })]),
@@ -482,10 +488,7 @@ mod tests {
             ]
         );
         let change = changes.remove(&None).unwrap();
-        assert_eq!(
-            change.removed,
-            ["all that is left → dscp ef remembered in 0xffff0000"]
-        );
+        assert_eq!(change.removed, ["all that is left → dscp ef remembered"]);
         assert_eq!(change.added, ["all that is left → mark 0/0xffff0000"]);
     }
 }

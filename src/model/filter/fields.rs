@@ -18,23 +18,23 @@ use crate::model::names::DeviceName;
 pub enum Field {
     /// `meta nfproto`: 2 for IPv4, 10 for IPv6.
     Family,
+    /// `ct state`, as a bit.
+    State,
+    /// `ct direction`: 0 for the packets of who opened the connection, 1 for replies.
+    Direction,
+    /// `ct label`: one that is set.
+    Label,
     /// `fib saddr type`: 2 where the source is an address of this host.
     SourceType,
     /// `fib saddr . oif type`: 2 where the source is an address of the device by which the packet leaves. That
     /// device's VRF is asked, where it is in one; [`Field::SourceType`] knows only what is in none.
     SourceTypeThere,
-    /// `ct state`, as a bit.
-    State,
-    /// `ct direction`: 0 for the packets of who opened the connection, 1 for replies.
-    Direction,
     /// `iifname`: the device by which it came.
     Arrival,
     /// `oifname`: the device by which it leaves.
     Departure,
     /// `meta mark`: what these bits of it say.
     Mark(MarkMask),
-    /// `ct mark`: what these bits of it say.
-    ConnectionMark(MarkMask),
     /// `ip saddr`.
     Source4,
     /// `ip6 saddr`.
@@ -68,7 +68,7 @@ pub enum Field {
 }
 
 /// The names under which fields are stored, but for those that look at a part of a mark.
-const STORED: [(Field, &str); 22] = [
+const STORED: [(Field, &str); 23] = [
     (Field::Family, "family"),
     (Field::SourceType, "source_type"),
     (Field::SourceTypeThere, "source_type_there"),
@@ -76,6 +76,7 @@ const STORED: [(Field, &str); 22] = [
     (Field::Direction, "direction"),
     (Field::Arrival, "arrival"),
     (Field::Departure, "departure"),
+    (Field::Label, "label"),
     (Field::Source4, "source4"),
     (Field::Source6, "source6"),
     (Field::Destination4, "destination4"),
@@ -93,15 +94,11 @@ const STORED: [(Field, &str); 22] = [
     (Field::Dscp6, "dscp6"),
 ];
 const MARK: &str = "mark";
-const CONNECTION_MARK: &str = "connection_mark";
 
 impl fmt::Display for Field {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Self::Mark(mask) = self {
             return write!(f, "{MARK} {:#010x}", mask.bits());
-        }
-        if let Self::ConnectionMark(mask) = self {
-            return write!(f, "{CONNECTION_MARK} {:#010x}", mask.bits());
         }
         let stored = STORED.iter().find(|(field, _)| field == self);
         f.write_str(stored.map_or("", |(_, name)| name))
@@ -115,11 +112,7 @@ impl FromStr for Field {
         let masked = || {
             let (name, mask) = text.split_once(' ')?;
             let mask = MarkMask::new(u32::try_from(number(mask)?).ok()?)?;
-            match name {
-                MARK => Some(Self::Mark(mask)),
-                CONNECTION_MARK => Some(Self::ConnectionMark(mask)),
-                _ => None,
-            }
+            (name == MARK).then_some(Self::Mark(mask))
         };
         let stored = STORED.iter().find(|(_, name)| *name == text);
         stored
@@ -167,6 +160,8 @@ pub enum FieldKind {
     Direction,
     /// Names of devices, each as a number ([`number_of_device`]).
     Device,
+    /// Labels of connections.
+    Label,
     /// What certain bits of a mark say.
     Mark(MarkMask),
     /// Protocols.
@@ -186,8 +181,9 @@ impl Field {
             Self::SourceType | Self::SourceTypeThere => FieldKind::RouteType,
             Self::State => FieldKind::State,
             Self::Direction => FieldKind::Direction,
+            Self::Label => FieldKind::Label,
             Self::Arrival | Self::Departure => FieldKind::Device,
-            Self::Mark(mask) | Self::ConnectionMark(mask) => FieldKind::Mark(mask),
+            Self::Mark(mask) => FieldKind::Mark(mask),
             Self::Source4 | Self::Destination4 | Self::From4 | Self::To4 => FieldKind::Address4,
             Self::Source6 | Self::Destination6 | Self::From6 | Self::To6 => FieldKind::Address6,
             Self::Transport => FieldKind::Transport,
@@ -214,8 +210,8 @@ impl Field {
             | Self::Direction
             | Self::Arrival
             | Self::Departure
+            | Self::Label
             | Self::Mark(_)
-            | Self::ConnectionMark(_)
             | Self::Transport
             | Self::Service
             | Self::SourcePort
@@ -236,7 +232,7 @@ impl Field {
             Self::Arrival => "iifname",
             Self::Departure => "oifname",
             Self::Mark(_) => "meta mark",
-            Self::ConnectionMark(_) => "ct mark",
+            Self::Label => "ct label",
             Self::Source4 => "ip saddr",
             Self::Source6 => "ip6 saddr",
             Self::Destination4 => "ip daddr",
@@ -268,6 +264,7 @@ impl FieldKind {
             Self::Family | Self::Transport | Self::Icmp6Type => u8::MAX as u128,
             Self::Dscp => 63,
             Self::Direction => 1,
+            Self::Label => 127,
             Self::Mark(mask) => mask.most() as u128,
         }
     }
@@ -305,6 +302,7 @@ impl FieldKind {
             | Self::RouteType
             | Self::State
             | Self::Direction
+            | Self::Label
             | Self::Transport
             | Self::Icmp6Type
             | Self::Dscp => number(text)
@@ -331,6 +329,7 @@ impl FieldKind {
             | Self::State
             | Self::Direction
             | Self::Device
+            | Self::Label
             | Self::Mark(_)
             | Self::Transport
             | Self::Icmp6Type
@@ -375,6 +374,7 @@ impl FieldKind {
             | Self::RouteType
             | Self::State
             | Self::Direction
+            | Self::Label
             | Self::Transport
             | Self::Icmp6Type
             | Self::Dscp => {
@@ -437,9 +437,8 @@ mod tests {
             let kind = FieldKind::Mark(mask);
             let one = Range::one(number.into());
             prop_assert_eq!(kind.read(&kind.write(one)), Some(one));
-            for field in [Field::Mark(mask), Field::ConnectionMark(mask)] {
-                prop_assert_eq!(field.to_string().parse(), Ok(field));
-            }
+            let field = Field::Mark(mask);
+            prop_assert_eq!(field.to_string().parse(), Ok(field));
             let but = Values::all_but(kind, number.into());
             prop_assert_eq!(but.missing(kind), Some(number.into()));
             prop_assert_eq!(Values::of([u128::from(number)]).missing(kind), None);

@@ -14,6 +14,7 @@ mod blocks;
 mod difference;
 mod fate;
 mod fields;
+mod memory;
 mod names;
 mod restrict;
 mod rule;
@@ -32,8 +33,9 @@ use serde::{Deserialize, Serialize};
 pub use blocks::{BlockChange, BlockFate};
 pub use difference::RuleChanges;
 pub use fields::{Field, FieldKind, IPV4, IPV6, number, number_of_device};
+pub use memory::Memory;
 pub use names::{ChainName, ChainRole, CounterName, MapName};
-pub use rule::{Action, Answer, BITS_TO_REMEMBER, Limit, LookupKey, Rule, recalled, remembered};
+pub use rule::{Action, Answer, Limit, LookupKey, Rule};
 pub use slot::{Slot, note_of, read_class_id, read_note};
 pub use values::{Range, Values};
 

@@ -65,10 +65,16 @@ name!(
 /// What a chain of ours is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ChainRole {
-    /// Packets about to leave the host enter here, and go to the circuits that they came and go by.
+    /// Packets about to leave the host enter here, and go to the circuits that they go by.
     Leaving,
-    /// What a connection's own mark remembers of its packets.
+    /// They enter here when all others are done with them, and go to the circuits that they came by.
+    Marking,
+    /// Packets lose what stands in our bits of their marks.
+    Unmark,
+    /// What connections remember of their packets' code points.
     Remember,
+    /// What connections remember of packets that came over a circuit, wherever they go.
+    Arrived(CircuitName),
     /// All that leaves over a circuit.
     Up(CircuitName),
     /// What the host itself sends over a circuit.
@@ -106,6 +112,8 @@ pub enum ChainRole {
 }
 
 const LEAVING: &str = "leaving";
+const MARKING: &str = "marking";
+const UNMARK: &str = "unmark";
 const REMEMBER: &str = "remember";
 const FORWARD: &str = "forward";
 const BLOCK: &str = "block.";
@@ -151,7 +159,10 @@ impl ChainRole {
     pub fn name(&self) -> ChainName {
         ChainName::new(&match self {
             Self::Leaving => LEAVING.to_owned(),
+            Self::Marking => MARKING.to_owned(),
+            Self::Unmark => UNMARK.to_owned(),
             Self::Remember => REMEMBER.to_owned(),
+            Self::Arrived(circuit) => format!("{circuit}.arrived"),
             Self::Up(circuit) => format!("{circuit}.up"),
             Self::Own(circuit) => format!("{circuit}.own"),
             Self::Line(circuit) => format!("{circuit}.line"),
@@ -176,6 +187,8 @@ impl ChainRole {
         let name = name.as_str();
         match name {
             LEAVING => return Some(Self::Leaving),
+            MARKING => return Some(Self::Marking),
+            UNMARK => return Some(Self::Unmark),
             REMEMBER => return Some(Self::Remember),
             FORWARD => return Some(Self::Forward),
             _ => {}
@@ -202,6 +215,7 @@ impl ChainRole {
         let circuit: CircuitName = circuit.parse().ok()?;
         match what {
             "up" => Some(Self::Up(circuit)),
+            "arrived" => Some(Self::Arrived(circuit)),
             "own" => Some(Self::Own(circuit)),
             "line" => Some(Self::Line(circuit)),
             "hand" => Some(Self::Hand(circuit)),
@@ -225,8 +239,12 @@ impl ChainRole {
     #[must_use]
     pub const fn direction(&self) -> Option<Direction> {
         match self {
+            // What is remembered is for replies, which go the other way.
             Self::Leaving
+            | Self::Marking
+            | Self::Unmark
             | Self::Remember
+            | Self::Arrived(_)
             | Self::Forward
             | Self::Block { .. }
             | Self::Rejected(_) => None,
@@ -243,11 +261,14 @@ impl ChainRole {
     pub const fn circuit(&self) -> Option<&CircuitName> {
         match self {
             Self::Leaving
+            | Self::Marking
+            | Self::Unmark
             | Self::Remember
             | Self::Forward
             | Self::Block { .. }
             | Self::Rejected(_) => None,
             Self::Up(circuit)
+            | Self::Arrived(circuit)
             | Self::Own(circuit)
             | Self::Line(circuit)
             | Self::Hand(circuit)
@@ -259,6 +280,18 @@ impl ChainRole {
 }
 
 impl MapName {
+    /// From the devices by which packets came to the chains in which circuits remember.
+    #[must_use]
+    pub fn origins() -> Self {
+        Self::new("origins")
+    }
+
+    /// The devices at which our bits of marks lead to the tree for what arrived: there nobody else's may stand.
+    #[must_use]
+    pub fn departures() -> Self {
+        Self::new("departures")
+    }
+
     /// From devices to the chains of their circuits.
     #[must_use]
     pub fn circuits() -> Self {

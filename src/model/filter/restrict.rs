@@ -124,12 +124,13 @@ impl Table {
         chain.lines.iter().any(|line| match line {
             Line::Foreign(_) => true,
             Line::Rule(rule) => match rule.action() {
-                // To remember is an end of its own, and so is to reject.
+                // To remember is an end of its own, and so is to clear what others left, and to reject.
                 Action::Priority(_)
                 | Action::Mark { .. }
-                | Action::Remember { .. }
+                | Action::Unmark(_)
+                | Action::Remember(_)
                 | Action::Reject { .. } => true,
-                Action::Unmark(_) | Action::Return | Action::Continue => false,
+                Action::Return | Action::Continue => false,
                 Action::Goto(to) | Action::Jump(to) => live.contains(to),
                 Action::Lookup(_, map) => self.maps.get(map).is_some_and(|map| {
                     let verdicts = map.elements.values();

@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::MapKind;
 use super::fields::{Field, IPV4, IPV6};
+use super::memory::Memory;
 use super::names::{ChainName, CounterName, MapName};
 use super::values::Values;
 use crate::model::circuit::MarkMask;
-use crate::model::class::Dscp;
 use crate::model::state::{ClassId, Minor};
 
 /// A rule, said in the one way in which each rule is said.
@@ -53,13 +53,8 @@ pub enum Action {
     },
     /// Our bits of its mark say nothing; the others stay.
     Unmark(MarkMask),
-    /// Its connection remembers a code point, in our bits of the connection's own mark.
-    Remember {
-        /// Our bits; the others stay.
-        mask: MarkMask,
-        /// The code point.
-        dscp: Dscp,
-    },
+    /// Its connection remembers something from now on.
+    Remember(Memory),
     /// It is counted and goes no further; who sent it is told.
     Reject {
         /// How it is told.
@@ -93,7 +88,7 @@ impl Action {
             | Self::Priority(_)
             | Self::Mark { .. }
             | Self::Unmark(_)
-            | Self::Remember { .. }
+            | Self::Remember(_)
             | Self::Reject { .. }
             | Self::Return
             | Self::Continue => None,
@@ -110,7 +105,7 @@ impl Action {
             | Self::Priority(_)
             | Self::Mark { .. }
             | Self::Unmark(_)
-            | Self::Remember { .. }
+            | Self::Remember(_)
             | Self::Reject { .. }
             | Self::Return
             | Self::Continue => None,
@@ -127,7 +122,7 @@ impl Action {
             | Self::Priority(_)
             | Self::Mark { .. }
             | Self::Unmark(_)
-            | Self::Remember { .. }
+            | Self::Remember(_)
             | Self::Reject { .. }
             | Self::Return
             | Self::Continue => self.clone(),
@@ -135,36 +130,28 @@ impl Action {
     }
 }
 
-/// What a connection's mark says of a code point that it remembers: never nothing, whatever the point.
-#[must_use]
-pub const fn remembered(dscp: Dscp) -> u32 {
-    REMEMBERED | dscp.get() as u32
-}
-
-/// The code point that a connection's mark says it remembers.
-#[must_use]
-pub fn recalled(number: u32) -> Option<Dscp> {
-    let point = number.checked_sub(REMEMBERED)?;
-    Dscp::new(u8::try_from(point).ok()?)
-}
-
-/// Beside the six bits of a code point, that there is one.
-const REMEMBERED: u32 = 0x40;
-/// How many bits of a mark it takes to remember a code point.
-pub const BITS_TO_REMEMBER: u32 = 7;
-
 /// What a map is asked with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LookupKey {
     /// `oifname`.
     Device,
+    /// `iifname`.
+    Arrival,
     /// `iifname . oifname`.
     Pair,
     /// `ip saddr`.
     Source4,
     /// `ip6 saddr`.
     Source6,
+    /// `ct original ip saddr`: who opened the connection.
+    Opener4,
+    /// `ct original ip6 saddr`.
+    Opener6,
+    /// `ct reply ip saddr`: who answers in it.
+    Answerer4,
+    /// `ct reply ip6 saddr`.
+    Answerer6,
     /// `ip daddr`.
     Destination4,
     /// `ip6 daddr`.
@@ -177,9 +164,14 @@ impl LookupKey {
     pub const fn text(self) -> &'static str {
         match self {
             Self::Device => "oifname",
+            Self::Arrival => "iifname",
             Self::Pair => "iifname . oifname",
             Self::Source4 => "ip saddr",
             Self::Source6 => "ip6 saddr",
+            Self::Opener4 => "ct original ip saddr",
+            Self::Opener6 => "ct original ip6 saddr",
+            Self::Answerer4 => "ct reply ip saddr",
+            Self::Answerer6 => "ct reply ip6 saddr",
             Self::Destination4 => "ip daddr",
             Self::Destination6 => "ip6 daddr",
         }
@@ -189,18 +181,22 @@ impl LookupKey {
     #[must_use]
     pub const fn kind(self) -> MapKind {
         match self {
-            Self::Device => MapKind::Device,
+            Self::Device | Self::Arrival => MapKind::Device,
             Self::Pair => MapKind::Pair,
-            Self::Source4 | Self::Destination4 => MapKind::Address4,
-            Self::Source6 | Self::Destination6 => MapKind::Address6,
+            Self::Source4 | Self::Opener4 | Self::Answerer4 | Self::Destination4 => {
+                MapKind::Address4
+            }
+            Self::Source6 | Self::Opener6 | Self::Answerer6 | Self::Destination6 => {
+                MapKind::Address6
+            }
         }
     }
 
     const fn family(self) -> Option<u128> {
         match self {
-            Self::Device | Self::Pair => None,
-            Self::Source4 | Self::Destination4 => Some(IPV4),
-            Self::Source6 | Self::Destination6 => Some(IPV6),
+            Self::Device | Self::Arrival | Self::Pair => None,
+            Self::Source4 | Self::Opener4 | Self::Answerer4 | Self::Destination4 => Some(IPV4),
+            Self::Source6 | Self::Opener6 | Self::Answerer6 | Self::Destination6 => Some(IPV6),
         }
     }
 }

@@ -50,7 +50,7 @@ impl Chain {
                 | Action::Jump(_)
                 | Action::Lookup(..)
                 | Action::Unmark(_)
-                | Action::Remember { .. }
+                | Action::Remember(_)
                 | Action::Reject { .. }
                 | Action::Return
                 | Action::Continue => None,

@@ -1,8 +1,9 @@
 //! Rules in the administrator's words: `to 192.0.2.10, service tcp/443`.
 
 use super::fields::{Field, FieldKind};
+use super::memory::Memory;
 use super::names::{ChainRole, MapName};
-use super::rule::{Action, Answer, Rule, recalled};
+use super::rule::{Action, Answer, Rule};
 use super::values::{Range, Values};
 use super::{Element, Hook, Line, Verdict};
 use crate::model::node::NodeKey;
@@ -64,11 +65,8 @@ fn one(rule: &Rule, other: Option<&Rule>, of: Option<&NodeKey>) -> String {
         } else if *field == Field::Service {
             let transport = transport.take().unwrap_or_else(|| "port".to_owned());
             parts.push(format!("service {transport}/{text}"));
-        } else if let Field::ConnectionMark(_) = field {
-            parts.push(points(asked).map_or_else(
-                || format!("{} {text}", word(*field)),
-                |points| format!("connection with dscp {points}"),
-            ));
+        } else if let (Field::Label, Some(memories)) = (field, memories(asked)) {
+            parts.push(format!("connection with {memories}"));
         } else {
             parts.push(format!("{} {text}", word(*field)));
         }
@@ -125,10 +123,7 @@ fn does(action: &Action) -> Option<String> {
             format!("mark {mark}/{:#010x}", mask.bits())
         }
         Action::Unmark(mask) => format!("mark 0/{:#010x}", mask.bits()),
-        Action::Remember { mask, dscp } => {
-            let point = FieldKind::Dscp.write(Range::one(dscp.get().into()));
-            format!("dscp {point} remembered in {:#010x}", mask.bits())
-        }
+        Action::Remember(memory) => format!("{} remembered", remembered(*memory)),
         Action::Reject { answer, .. } => match answer {
             Answer::Reset => "reset".to_owned(),
             Answer::Prohibited => "prohibited".to_owned(),
@@ -138,19 +133,26 @@ fn does(action: &Action) -> Option<String> {
     })
 }
 
-/// The code points that numbers in a connection's mark stand for, where all do.
-fn points(numbers: &Values) -> Option<String> {
-    let numbers = numbers
+/// What labels of connections stand for, where all are ours.
+fn memories(labels: &Values) -> Option<String> {
+    let labels = labels
         .ranges()
         .iter()
         .flat_map(|range| range.first()..=range.last());
-    let points: Option<Vec<String>> = numbers
-        .map(|number| {
-            let dscp = recalled(u32::try_from(number).ok()?)?;
-            Some(FieldKind::Dscp.write(Range::one(dscp.get().into())))
-        })
+    let memories: Option<Vec<String>> = labels
+        .map(|label| Memory::of(label).map(remembered))
         .collect();
-    points.map(|points| points.join(" "))
+    memories.map(|memories| memories.join(", "))
+}
+
+fn remembered(memory: Memory) -> String {
+    match memory {
+        Memory::Own => "this host itself".to_owned(),
+        Memory::Dscp(point) => {
+            let point = FieldKind::Dscp.write(Range::one(point.get().into()));
+            format!("dscp {point}")
+        }
+    }
 }
 
 fn values(field: Field, asked: &Values, common: Option<&Values>) -> String {
@@ -194,7 +196,7 @@ const fn word(field: Field) -> &'static str {
         | Field::SourceTypeThere
         | Field::State
         | Field::Mark(_)
-        | Field::ConnectionMark(_)
+        | Field::Label
         | Field::Source4
         | Field::Source6
         | Field::Destination4
@@ -210,6 +212,10 @@ const fn word(field: Field) -> &'static str {
 /// An element of a map.
 pub(super) fn element(map: &MapName, element: &Element, verdict: &Verdict) -> String {
     let what = match element {
+        Element::Device(device) if *map == MapName::origins() => format!("from device {device}"),
+        Element::Device(device) if *map == MapName::departures() => {
+            format!("no foreign bits to device {device}")
+        }
         Element::Device(device) => format!("device {device}"),
         Element::Pair(arrival, departure) => format!("from device {arrival} to {departure}"),
         Element::Addresses4(_) | Element::Addresses6(_) => format!("prefix {element}"),

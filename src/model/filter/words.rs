@@ -74,7 +74,8 @@ const fn written(kind: FieldKind) -> Words {
         | FieldKind::Address6
         | FieldKind::Port
         | FieldKind::Device
-        | FieldKind::Mark(_) => &[],
+        | FieldKind::Mark(_)
+        | FieldKind::Label => &[],
         FieldKind::Family => FAMILIES,
         FieldKind::RouteType => ROUTE_TYPES,
         FieldKind::State => STATES,
@@ -97,6 +98,7 @@ const fn only_read(kind: FieldKind) -> Words {
         | FieldKind::State
         | FieldKind::Direction
         | FieldKind::Device
+        | FieldKind::Label
         | FieldKind::Mark(_)
         | FieldKind::Icmp6Type => &[],
     }

@@ -5,16 +5,11 @@ use super::super::cx::Cx;
 use super::super::draft::Draft;
 use super::super::fault::At;
 use crate::model::circuit::MarkMask;
-use crate::model::class::Match;
 use crate::model::state::Minor;
-
-/// What remembering a code point takes: its six bits, and one that says that there is one.
-const DSCP_BITS: u32 = 7;
 
 pub(super) fn judge(cx: &mut Cx<'_>, draft: &Draft<'_>, policy: &Policy) {
     places(cx, draft, policy);
     pools(cx, draft);
-    remembered(cx, draft, policy);
 }
 
 /// Each pool has a number in the trees that its circuits share.
@@ -57,35 +52,5 @@ fn places(cx: &mut Cx<'_>, draft: &Draft<'_>, policy: &Policy) {
         } else {
             told.help("give some of the sites to another host, or take small ones together");
         }
-    }
-}
-
-/// The code point of a connection's request is remembered in the bits of the mark.
-fn remembered(cx: &mut Cx<'_>, draft: &Draft<'_>, policy: &Policy) {
-    let mask = policy.host().mark_mask;
-    if mask.width() >= DSCP_BITS {
-        return;
-    }
-    let asks = |matches: &[Match]| matches.iter().any(|one| !one.dscp.is_empty());
-    let classes = draft
-        .classes
-        .iter()
-        .filter(|class| asks(&class.value.matches))
-        .map(|class| class.table.place("match"));
-    let inner = draft
-        .sites
-        .iter()
-        .filter(|(site, _)| site.value.classes.iter().any(|class| asks(&class.matches)))
-        .map(|(site, _)| site.table.at);
-    if let Some(at) = classes.chain(inner).next() {
-        cx.fault(
-            at,
-            format!(
-                "a class by dscp needs {DSCP_BITS} bits of the packet mark, to know replies by; mark_mask has {}",
-                mask.width()
-            ),
-        )
-        .help("give mark_mask more bits, or match by addresses and services")
-        .see(draft.mark_mask_at, "the mask");
     }
 }

@@ -52,12 +52,12 @@ pub(super) fn compared(cursor: &mut Cursor<'_>) -> Option<(MarkMask, Values)> {
     }
 }
 
-/// The bits that are set, and to what number; `itself` is what the mark is called.
+/// The bits that are set, and to what number.
 ///
 /// What is added to the bits that stay may stand among them too: nft prints
 /// `& 0x0015ffff | 0x00150000` for what was written as `& 0x0000ffff | 0x00150000`.
-pub(super) fn set(cursor: &mut Cursor<'_>, itself: &[&str]) -> Option<(MarkMask, u32)> {
-    let (kept, added) = if cursor.take_all(itself) {
+pub(super) fn set(cursor: &mut Cursor<'_>) -> Option<(MarkMask, u32)> {
+    let (kept, added) = if cursor.take_all(&["meta", "mark"]) {
         let kept = match cursor.take("&") {
             true => mark(cursor.next()?)?,
             false => u32::MAX,

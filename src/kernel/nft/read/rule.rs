@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use super::super::text::{Cursor, END};
 use super::mark;
-use crate::model::circuit::MarkMask;
 use crate::model::filter::{
-    Action, Answer, ChainName, CounterName, Field, Limit, LookupKey, MapName, Range, Rule, Values,
-    read_class_id, recalled,
+    Action, Answer, ChainName, CounterName, Field, Limit, LookupKey, MapName, Memory, Range, Rule,
+    Values, number, read_class_id,
 };
 use crate::model::state::Minor;
 
@@ -73,6 +72,9 @@ impl Reader<'_> {
             "limit" => self.limit()?,
             "oifname" if self.asks_map() => return self.lookup(LookupKey::Device).map(Some),
             "oifname" => self.criterion(Field::Departure)?,
+            "iifname" if self.asks_map() => {
+                return self.lookup(LookupKey::Arrival).map(Some);
+            }
             "iifname" if self.cursor.take(".") => {
                 self.cursor.expect(&["oifname"])?;
                 return self.lookup(LookupKey::Pair).map(Some);
@@ -97,7 +99,7 @@ impl Reader<'_> {
                     return Some(Some(Action::Priority(id)));
                 }
                 "mark" if self.cursor.take("set") => {
-                    let (mask, number) = mark::set(&mut self.cursor, &["meta", "mark"])?;
+                    let (mask, number) = mark::set(&mut self.cursor)?;
                     return Some(Some(match number {
                         0 => Action::Unmark(mask),
                         _ => Action::Mark {
@@ -106,7 +108,7 @@ impl Reader<'_> {
                         },
                     }));
                 }
-                "mark" => self.mark(Field::Mark)?,
+                "mark" => self.mark()?,
                 _ => return None,
             },
             "ct" => return self.connection(),
@@ -179,12 +181,20 @@ impl Reader<'_> {
         match self.cursor.next()? {
             "state" => self.criterion(Field::State)?,
             "direction" => self.criterion(Field::Direction)?,
-            "mark" if self.cursor.take("set") => {
-                let (mask, number) = mark::set(&mut self.cursor, &["ct", "mark"])?;
-                let dscp = recalled(number)?;
-                return Some(Some(Action::Remember { mask, dscp }));
+            "label" if self.cursor.take("set") => {
+                let label = number(self.cursor.next()?)?;
+                return Some(Some(Action::Remember(Memory::of(label)?)));
             }
-            "mark" => self.mark(Field::ConnectionMark)?,
+            "label" => self.criterion(Field::Label)?,
+            "reply" => {
+                let key = match self.cursor.next()? {
+                    "ip" => LookupKey::Answerer4,
+                    "ip6" => LookupKey::Answerer6,
+                    _ => return None,
+                };
+                self.cursor.expect(&["saddr"])?;
+                return self.lookup(key).map(Some);
+            }
             "original" => {
                 let field = match self.cursor.next()? {
                     "proto-dst" => Field::Service,
@@ -192,17 +202,25 @@ impl Reader<'_> {
                     "ip6" => self.either(Field::From6, Field::To6)?,
                     _ => return None,
                 };
-                self.criterion(field)?;
+                match (field, self.cursor.peek()) {
+                    (Field::From4, Some("vmap")) => {
+                        return self.lookup(LookupKey::Opener4).map(Some);
+                    }
+                    (Field::From6, Some("vmap")) => {
+                        return self.lookup(LookupKey::Opener6).map(Some);
+                    }
+                    _ => self.criterion(field)?,
+                }
             }
             _ => return None,
         }
         Some(None)
     }
 
-    /// What certain bits of a mark say.
-    fn mark(&mut self, field: fn(MarkMask) -> Field) -> Option<()> {
+    /// What certain bits of the mark say.
+    fn mark(&mut self) -> Option<()> {
         let (mask, values) = mark::compared(&mut self.cursor)?;
-        self.add(field(mask), values)
+        self.add(Field::Mark(mask), values)
     }
 
     fn either(&mut self, source: Field, destination: Field) -> Option<Field> {
