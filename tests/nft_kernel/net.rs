@@ -251,14 +251,29 @@ impl Net {
         self.table = table;
     }
 
-    /// Waits until addresses are usable and neighbours known.
+    /// Waits until addresses are usable and neighbours known, from and to wherever packets are sent.
     fn settle(&self) {
-        for to in [FAR, BEHIND_TUNNEL, DEPOT, NOBODYS].concat() {
+        let passes = |host: &Host, from: Option<&str>, to: &str| {
             let passes = (0..100).any(|_| {
-                let left = self.left(|net| net.datagram(&net.within, None, to, 9, 0));
-                !left.is_empty()
+                !self
+                    .left(|net| net.datagram(host, from, to, 9, 0))
+                    .is_empty()
             });
-            assert!(passes, "no way to {to}");
+            assert!(passes, "no way from {from:?} to {to}");
+        };
+        for to in [FAR, WEB, BEHIND_TUNNEL, PROVINS, INNER, DEPOT, NOBODYS].concat() {
+            passes(&self.within, None, to);
+        }
+        for (host, from) in [
+            (&self.beyond, FAR),
+            (&self.tunnel, BEHIND_TUNNEL),
+            (&self.branch, PROVINS),
+            (&self.branch, INNER),
+            (&self.branch, DEPOT),
+        ] {
+            for (from, to) in from.into_iter().zip(WITHIN) {
+                passes(host, Some(from), to);
+            }
         }
     }
 
