@@ -16,7 +16,9 @@ fn stock_kernel_is_shaped_shifted_and_left_as_found() {
     let before = Snapshot::of(edge);
     let leaves = |device: &str| {
         let qdiscs = edge.run("tc", &["qdisc", "show", "dev", device]);
-        let of_classes = qdiscs.lines().filter(|line| line.contains(" parent "));
+        let of_classes = qdiscs
+            .lines()
+            .filter(|line| line.contains(" parent ") && !line.contains(" clsact "));
         let mut kinds: Vec<String> = of_classes
             .filter_map(|line| line.split_whitespace().nth(1).map(str::to_owned))
             .collect();

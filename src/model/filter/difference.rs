@@ -37,7 +37,7 @@ type Changes = BTreeMap<Option<NodeKey>, RuleChanges>;
 
 impl Table {
     /// How the rules of each place change on the way to `to`; under `None` those that are of no place. Those of
-    /// blocks are no part of it: [`Self::block_changes_to`].
+    /// blocks are no part of it: they are told as what they are.
     ///
     /// A rule is of the place to which it leads, or else of the place of its chain. Its time grows with the
     /// tables as that of sorting.
