@@ -73,15 +73,10 @@ fn stock_what_ipsec_delivers_is_known_by_what_is_within() {
     let both = [("wan0", outer), (DOWN, web)];
     trees.land(Flow::new(desk, inner, 8080), &both);
     trees.land(Flow::new(inner, desk, 8080), &both);
-    // From a site of the other circuit into the tunnel: what carries it has the site's device for the one it
-    // came in by, and no address of the site. So it is in that circuit's rest.
+    // From a site of the other circuit into the tunnel: what carries it is the host's own, which is never marked.
+    // Only a tunnel with a device is a way out of which the site can pay.
     let site = (lab.provins(), PROVINS);
-    let across = [
-        ("wan0", outer),
-        (DOWN, web),
-        ("mpls0", "mpls.site.provins"),
-        (DOWN, "mpls.rest"),
-    ];
+    let across = [("wan0", outer), (DOWN, web), ("mpls0", "mpls.site.provins")];
     trees.land(Flow::new(site, inner, 8080), &across);
 
     // The same as a device.
