@@ -35,7 +35,7 @@ use crate::model::state::{
 };
 
 /// How often is read until two in a row agree.
-const TRIES: usize = 16;
+const TRIES: usize = 64;
 
 /// The traffic control that is ours, and every device.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
