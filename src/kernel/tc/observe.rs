@@ -131,7 +131,7 @@ fn read(socket: &mut RouteSocket) -> Result<Result<Seen, String>, KernelError> {
         };
         if let Some((major, default)) = tree {
             let classes =
-                classes(socket, link.index, major).map_err(failed("the traffic classes"))?;
+                settled(socket, link.index, major).map_err(failed("the traffic classes"))?;
             match assemble(&link, classes, &qdiscs.leaves) {
                 Ok((classes, mut strangers)) => {
                     seen.strangers.append(&mut strangers);
@@ -282,12 +282,41 @@ fn kind_and_options<'a>(object: &TcObject<'a>) -> (&'a [u8], &'a [u8]) {
 }
 
 /// A class as its message has it.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 struct ClassSeen {
     id: u32,
     parent: u32,
     leaf: u32,
     class: Option<TcClass>,
+}
+
+/// How many dumps in a row must show nothing new, where one told a class twice or one that is not ours: of those
+/// that stand still, each dump misses others.
+const ENOUGH: usize = 6;
+
+/// The classes of a tree: of one dump, or of several together where somebody is adding and deleting beside it.
+fn settled(socket: &mut RouteSocket, index: u32, major: Major) -> io::Result<Vec<ClassSeen>> {
+    let first = classes(socket, index, major)?;
+    let mut known: BTreeMap<u32, (ClassSeen, usize)> = BTreeMap::new();
+    let count = first.len();
+    known.extend(first.into_iter().map(|class| (class.id, (class, 0))));
+    let theirs = |id: &u32| Minor::new(lower(*id)).is_none();
+    if known.len() == count && !known.keys().any(theirs) {
+        return Ok(known.into_values().map(|(class, _)| class).collect());
+    }
+    let (mut round, mut news) = (0, 0);
+    while round < news + ENOUGH && round < TRIES {
+        round += 1;
+        for class in classes(socket, index, major)? {
+            let (id, ours) = (class.id, Minor::new(lower(class.id)).is_some());
+            if known.insert(id, (class, round)).is_none() && ours {
+                news = round;
+            }
+        }
+    }
+    // What none of them showed is gone.
+    let lately = |(class, at): (ClassSeen, usize)| (at + ENOUGH > round).then_some(class);
+    Ok(known.into_values().filter_map(lately).collect())
 }
 
 fn classes(socket: &mut RouteSocket, index: u32, major: Major) -> io::Result<Vec<ClassSeen>> {
