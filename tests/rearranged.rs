@@ -90,3 +90,27 @@ fn inside_devices_are_taken_as_they_stand() {
         assert!(is_fed("lan0"));
     });
 }
+
+/// What leaves by a device on top of a circuit's meets the circuit's tree, where only the circuit's own names have classes.
+#[test]
+fn what_stands_on_a_circuits_device_is_the_circuits_or_refused() {
+    in_namespace(|| {
+        let host = EdgeHost::new("0s");
+        sh("ip link add guest0 link wan0 type macvlan && ip link set guest0 up");
+        host.edit("host.toml", "[\"lan0\"]", "[\"lan0\", \"guest0\"]");
+        let before = dump();
+        let errors = host.refused(&["apply"]);
+        assert!(
+            errors.contains("`guest0` stands on `wan0`") && errors.contains("circuit `internet`"),
+            "{errors}"
+        );
+        assert_same(&dump(), &before, "after the refusal");
+        host.edit("host.toml", "[\"lan0\", \"guest0\"]", "[\"lan0\"]");
+        host.edit(
+            "host.toml",
+            "device = \"wan0\"",
+            "device = \"wan0\"\nalso = [\"guest0\"]",
+        );
+        host.wanshift(&["apply"]);
+    });
+}

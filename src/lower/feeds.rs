@@ -31,15 +31,16 @@ pub(super) fn feeds(
     let named: BTreeSet<u32> = there.values().map(|device| device.index).collect();
     let mut feeds = BTreeMap::new();
     for (name, device) in there {
-        if stands_on(device, &named, facts) || is_port_of(device, &named) {
-            continue;
-        }
-        if let Some((tree, owner)) = on_a_tree(policy, device, facts) {
-            errors.push(LowerError::InsideOnTree {
+        if let Some((tree, owner)) = on_a_strange_tree(policy, name, device, facts) {
+            errors.push(LowerError::OnTree {
                 device: name.clone(),
                 tree,
                 owner,
             });
+            continue;
+        }
+        if stands_on(device, &named, facts) || is_port_of(device, &named) {
+            continue;
         }
         let clsact = match (device.edge, facts.clsacts.get(name)) {
             (Edge::Ingress, _) => {
@@ -69,18 +70,20 @@ pub(super) fn feeds(
     }
 }
 
-/// The device with an upward tree that a device stands on, and whose it is: what leaves by the one leaves by the other
-/// too, and is no circuit's there.
-fn on_a_tree(policy: &Policy, device: &Device, facts: &Facts) -> Option<(DeviceName, String)> {
+/// The device that `device` stands on with an upward tree of circuits that it is no name of, and whose that is: what
+/// leaves by the one leaves by the other too, and is no circuit's there.
+fn on_a_strange_tree(
+    policy: &Policy,
+    name: &DeviceName,
+    device: &Device,
+    facts: &Facts,
+) -> Option<(DeviceName, String)> {
     let below: Vec<&DeviceName> = facts.below(device).map(|(name, _)| name).collect();
-    layouts(policy).into_iter().find_map(|layout| {
-        let own = layout.circuits().flat_map(arrivals);
-        let named: BTreeSet<u32> = own
-            .filter_map(|name| Some(facts.devices.get(name)?.index))
-            .collect();
-        (below.contains(&&layout.device) && !named.contains(&device.index))
-            .then(|| (layout.device.clone(), layout.owner()))
-    })
+    layouts(policy)
+        .into_iter()
+        .filter(|layout| below.contains(&&layout.device))
+        .find(|layout| layout.circuits().flat_map(arrivals).all(|own| own != name))
+        .map(|layout| (layout.device.clone(), layout.owner()))
 }
 
 /// Whether a device is a port of one of `named`.

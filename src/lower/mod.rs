@@ -124,12 +124,12 @@ pub enum LowerError {
         /// The device.
         device: DeviceName,
     },
-    /// A device toward the inside stands on one whose tree shapes what leaves over circuits.
+    /// A device stands on one whose tree shapes what leaves over other circuits.
     #[error(
-        "inside device `{device}` stands on `{tree}`, at whose root {owner} is shaped: what leaves by `{device}` would be \
-         of no class there, and served before all others; give the circuit a device of its own, a VLAN for example"
+        "device `{device}` stands on `{tree}`, at whose root {owner} is shaped: what leaves by `{device}` would be of no \
+         class there, and served before all others; give each a device of its own, a VLAN for example"
     )]
-    InsideOnTree {
+    OnTree {
         /// The device.
         device: DeviceName,
         /// What it stands on.
