@@ -22,6 +22,7 @@
 //! | [`lower`] | a decision → what the kernel should hold |
 //! | [`plan`] | what separates the two, as stages of ops that conserve; told to people |
 //! | [`check`] | notes on a valid policy |
+//! | [`api`] | what may be asked of a running wanshift, and what it answers |
 //!
 //! Below here the world is touched; everything above is pure: no clock, no file, no socket.
 //!
@@ -35,6 +36,7 @@
 //! | [`executor`] | a change: on record, carried out, verified, or taken back |
 //! | [`cli`] | a file a verb |
 
+pub mod api;
 pub mod check;
 pub mod cli;
 pub mod clock;

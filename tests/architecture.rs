@@ -10,9 +10,9 @@
 use std::path::{Path, PathBuf};
 
 /// The rooms, in the order in which data flows (see the crate's docs).
-const ROOMS: [&str; 14] = [
-    "units", "model", "policy", "engine", "lower", "plan", "check", "clock", "trust", "load",
-    "kernel", "store", "executor", "cli",
+const ROOMS: [&str; 20] = [
+    "units", "model", "policy", "engine", "lower", "plan", "check", "api", "clock", "trust",
+    "load", "kernel", "store", "executor", "keeper", "metrics", "http", "control", "daemon", "cli",
 ];
 /// The first room that touches the world.
 const BELOW: &str = "clock";

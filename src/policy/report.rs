@@ -1,5 +1,6 @@
 //! Faults as an administrator sees them: the line, what is wrong in it, and what to do.
 
+use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
@@ -13,7 +14,8 @@ use super::Source;
 use super::fault::{Fault, Faults, Position, Starts, floor_char};
 
 /// How faults are drawn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Style {
     /// Without colour: for files, pipes, and those who set `NO_COLOR`.
     Plain,

@@ -1,0 +1,14 @@
+//! What may be asked of a running wanshift and what it answers: shared by the command line, the control socket,
+//! and the metrics, so that each fact has one form.
+
+mod request;
+mod status;
+mod talk;
+
+pub use request::{Insist, Order, Request, SchemaVersion};
+pub use status::{
+    BlockState, BlockStatus, CircuitStatus, ClassStatus, ConditionStatus, DaemonFacts,
+    DirectionStatus, FileFacts, LastChange, Line, Outcome, Pending, PhaseFacts, PolicyFacts,
+    Problem, Repairs, Shifting, Stage, Status,
+};
+pub use talk::{Answer, Failure, Milestone, Reply, Silent, Talk};

@@ -1,0 +1,130 @@
+//! What is said while something is done, and what it comes to.
+
+use std::error::Error;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Whether a word of progress is worth a line that stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Milestone {
+    /// One of many.
+    Step,
+    /// One that stays.
+    Line,
+}
+
+/// Who is told what goes on. There is nobody to tell where telling fails.
+pub trait Talk {
+    /// Talk: a line that is no result.
+    fn say(&mut self, line: &str);
+
+    /// A part of a result that people are told before the rest; for programs it is all in one.
+    fn text(&mut self, text: &str);
+
+    /// How far it has come.
+    fn progress(&mut self, line: &str, milestone: Milestone);
+}
+
+/// Nobody listens: what would be said goes to the log.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Talk for Silent {
+    fn say(&mut self, line: &str) {
+        tracing::info!("{line}");
+    }
+
+    fn text(&mut self, _: &str) {}
+
+    fn progress(&mut self, _: &str, _: Milestone) {}
+}
+
+/// What something came to: for people and for programs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// For people, after what they were told before.
+    pub text: String,
+    /// For programs: an object.
+    pub json: Value,
+}
+
+impl Answer {
+    /// `result`, and the same as `text`.
+    ///
+    /// # Errors
+    /// Where it cannot be written as JSON.
+    pub fn of<T: Serialize>(result: &T, text: impl Into<String>) -> Result<Self, Failure> {
+        Ok(Self {
+            text: text.into(),
+            json: serde_json::to_value(result)?,
+        })
+    }
+}
+
+/// Why something failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// What was attempted and why not; empty where people were told already.
+    pub error: String,
+    /// The causes, each the next one's.
+    pub because: Vec<String>,
+    /// What programs are told beside it, or instead of it where people were told already.
+    pub json: Option<Value>,
+}
+
+impl Failure {
+    /// One of which people were told already; programs are told `json`.
+    #[must_use]
+    pub const fn told(json: Value) -> Self {
+        Self {
+            error: String::new(),
+            because: Vec::new(),
+            json: Some(json),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.error)?;
+        self.because
+            .iter()
+            .try_for_each(|cause| write!(f, ": {cause}"))
+    }
+}
+
+impl<E: Into<Box<dyn Error>>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        let error: Box<dyn Error> = error.into();
+        let mut because = Vec::new();
+        let mut cause = error.source();
+        while let Some(next) = cause {
+            because.push(next.to_string());
+            cause = next.source();
+        }
+        Self {
+            error: error.to_string(),
+            because,
+            json: None,
+        }
+    }
+}
+
+/// A line of what a daemon answers: talk, as long as it is at work, then one answer or failure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    /// See [`Talk::say`].
+    Say(String),
+    /// See [`Talk::text`].
+    Text(String),
+    /// See [`Talk::progress`].
+    Progress(String, Milestone),
+    /// It is done. The last line.
+    Done(Answer),
+    /// It is not. The last line.
+    Failed(Failure),
+}
