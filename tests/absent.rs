@@ -9,7 +9,7 @@
 
 mod common;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
@@ -21,13 +21,15 @@ use wanshift::executor::change::{Executor, Order};
 use wanshift::executor::error::ChangeError;
 use wanshift::executor::survey::{prospect, prospect_with};
 use wanshift::kernel::{Host, Kernel, KernelError, OpError, Scope};
-use wanshift::lower::{Absent, Facts, Lowered, LowerError, lower, missing};
+use wanshift::lower::{Absent, Facts, LowerError, Lowered, lower, missing};
+use wanshift::model::filter::{Chain, ChainName, ChainRole, Table};
 use wanshift::model::ids::Ids;
 use wanshift::model::names::DeviceName;
 use wanshift::model::state::{Device, Edge, Ifb, LeafKind, Observed, Root};
 use wanshift::plan::op::Op;
 use wanshift::policy::{Policy, Source, read};
 use wanshift::store::Store;
+use wanshift::units::Direction;
 
 /// The example, in which a shift takes no time.
 fn cd77() -> Arc<Policy> {
@@ -140,7 +142,10 @@ fn a_host_without_any_of_them_has_its_rules_and_an_ifb_as_it_will_be() {
     assert_eq!(none.state.table, all.state.table);
     assert_eq!(none.state.ifb, all.state.ifb);
     let ifb = Ifb::device();
-    assert_eq!(none.state.trees, [(ifb.clone(), all.state.trees[&ifb].clone())].into());
+    assert_eq!(
+        none.state.trees,
+        [(ifb.clone(), all.state.trees[&ifb].clone())].into()
+    );
     assert_eq!(none.state.feeds, [].into());
 }
 
@@ -155,7 +160,10 @@ fn an_access_device_is_waited_for_like_those_on_it() {
     assert_eq!(one.state.trees, whole.state.trees);
     let waiting = facts(&["lan0"]).waiting();
     let none = lowered(&policy, "always", &waiting).unwrap();
-    assert_eq!(none.state.trees.keys().collect::<Vec<_>>(), [&Ifb::device()]);
+    assert_eq!(
+        none.state.trees.keys().collect::<Vec<_>>(),
+        [&Ifb::device()]
+    );
     assert_eq!(none.state.feeds.keys().collect::<Vec<_>>(), [&name("lan0")]);
     assert_eq!(none.state.table, whole.state.table);
 }
@@ -207,6 +215,23 @@ fn add(device: &str) {
     ));
 }
 
+/// That two tables differ in the ways to the classes of one circuit alone, up.
+#[track_caller]
+fn only_of_internet(one: &Table, other: &Table) {
+    let chains = |table: &Table| -> BTreeMap<ChainName, Chain> {
+        let mut chains = table.chains.clone();
+        chains.retain(|name, _| {
+            let role = ChainRole::of(name).unwrap();
+            let circuit = role.circuit().map(ToString::to_string);
+            circuit.as_deref() != Some("internet") || role.direction() == Some(Direction::Down)
+        });
+        chains
+    };
+    assert!(one != other);
+    assert_eq!(chains(one), chains(other));
+    assert_eq!(one.counters, other.counters);
+}
+
 /// Carries out what waits for nothing; says what was written.
 fn hold(kernel: &mut Recording, store: &mut Store, policy: &Arc<Policy>) -> Vec<Op> {
     let order = Order {
@@ -255,6 +280,7 @@ fn a_circuit_whose_device_comes_later_is_shaped_then() {
         assert!(sh("tc class show dev mpls0").contains("rate 80Mbit"));
         let rules = sh("nft list table inet wanshift");
         assert!(rules.contains("jump block.browsing-in-session/"), "{rules}");
+        let table = kernel.observe(Scope::All).unwrap().state.table;
         assert!(sh("tc filter show dev lan0 egress").contains("wanshift-down"));
         assert_eq!(hold(&mut kernel, &mut store, &policy), [], "nothing to do");
 
@@ -262,10 +288,18 @@ fn a_circuit_whose_device_comes_later_is_shaped_then() {
         let more = hold(&mut kernel, &mut store, &policy);
         assert!(!more.is_empty());
         let wan = name("wan0");
-        let others = more.iter().filter(|op| op.device() != Some(&wan));
-        assert_eq!(others.collect::<Vec<_>>(), [] as [&Op; 0]);
+        for op in &more {
+            match op {
+                // Rules name no class that does not stand: those of this circuit alone go and come again.
+                Op::SetTable {
+                    from: Some(from),
+                    to: Some(to),
+                } => only_of_internet(from, to),
+                op => assert_eq!(op.device(), Some(&wan)),
+            }
+        }
         assert!(sh("tc class show dev wan0").contains("rate 220Mbit"));
-        assert_eq!(sh("nft list table inet wanshift"), rules);
+        assert_eq!(kernel.observe(Scope::All).unwrap().state.table, table);
         assert_eq!(hold(&mut kernel, &mut store, &policy), [], "nothing to do");
 
         // It goes, as a tunnel may: nothing is written for it, and nothing lacks it.
