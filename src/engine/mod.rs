@@ -5,6 +5,7 @@
 
 pub mod calendar;
 pub mod condition;
+pub mod dates;
 pub mod effects;
 mod ramp;
 mod reasons;
