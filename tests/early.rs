@@ -84,9 +84,12 @@ fn ops(kernel: &mut dyn Kernel, prospect: &Prospect, alone: &Table) -> Vec<Op> {
     };
     let plan = diff(&kernel.observe(Scope::All).unwrap(), &goal);
     let ops: Vec<Op> = plan.ops().cloned().collect();
-    let tables = ops.iter().filter_map(|op| match op {
-        Op::SetTable { from, to } => Some([from.as_ref().unwrap(), to.as_ref().unwrap()]),
-        _ => None,
+    let tables = ops.iter().filter_map(|op| {
+        if let Op::SetTable { from, to } = op {
+            Some([from.as_ref().unwrap(), to.as_ref().unwrap()])
+        } else {
+            None
+        }
     });
     let tables: Vec<[&Table; 2]> = tables.collect();
     assert!(!tables.is_empty());
