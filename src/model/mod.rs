@@ -2,6 +2,7 @@
 
 pub mod circuit;
 pub mod class;
+pub mod counters;
 pub mod daemon;
 pub mod desired;
 pub mod filter;
