@@ -6,9 +6,15 @@
     reason = "what a test's helpers cannot do fails the test"
 )]
 
+mod common;
+
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use common::host::EdgeHost;
+use common::in_namespace;
+use common::service::{as_service, give_state};
 use tempfile::TempDir;
 
 const SERVICE: &str = "wanshift.service";
@@ -41,16 +47,20 @@ fn text(output: &Output) -> String {
     format!("{text}{}", String::from_utf8_lossy(&output.stderr))
 }
 
-/// The words of all lines `key=...` of a unit.
-fn words(unit: &str, key: &str) -> Vec<String> {
+/// The values of all lines `key=...` of a unit.
+fn values(unit: &str, key: &str) -> Vec<String> {
     let text = std::fs::read_to_string(dist().join("systemd").join(unit)).unwrap();
-    let values = text
-        .lines()
-        .filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
-    values
-        .flat_map(str::split_whitespace)
+    text.lines()
+        .filter_map(|line| line.strip_prefix(key)?.strip_prefix('='))
         .map(str::to_owned)
         .collect()
+}
+
+/// The words of all lines `key=...` of a unit.
+fn words(unit: &str, key: &str) -> Vec<String> {
+    let values = values(unit, key);
+    let words = values.iter().flat_map(|value| value.split_whitespace());
+    words.map(str::to_owned).collect()
 }
 
 fn has(unit: &str, key: &str, word: &str) {
@@ -186,4 +196,95 @@ fn the_user_is_made_with_a_group_of_its_name() {
     assert!(output.status.success(), "{text}");
     assert!(text.contains("Creating group 'wanshift'"), "{text}");
     assert!(text.contains("Creating user 'wanshift'"), "{text}");
+}
+
+/// The system calls of a word of `SystemCallFilter=`: a set, with those in it, or a call. `None` where
+/// nobody can tell what is in a set.
+fn calls(word: &str) -> Option<BTreeSet<String>> {
+    if !word.starts_with('@') {
+        return Some(BTreeSet::from([word.to_owned()]));
+    }
+    let output = run(Command::new("systemd-analyze").args(["syscall-filter", "--no-pager", word]))?;
+    let text = text(&output);
+    let members = text.lines().filter_map(|line| line.strip_prefix("    "));
+    let mut all = BTreeSet::new();
+    for member in members.filter(|member| !member.starts_with('#')) {
+        all.extend(calls(member)?);
+    }
+    Some(all)
+}
+
+/// The system calls that the filter of `unit` lets through.
+fn let_through(unit: &str) -> Option<BTreeSet<String>> {
+    let mut all = BTreeSet::new();
+    for value in values(unit, "SystemCallFilter") {
+        let refused = value.strip_prefix('~');
+        for word in refused.unwrap_or(&value).split_whitespace() {
+            let calls = calls(word)?;
+            if refused.is_some() {
+                all.retain(|call| !calls.contains(call));
+            } else {
+                all.extend(calls);
+            }
+        }
+    }
+    Some(all)
+}
+
+/// The filter answers with an error what it does not let through; here nothing filters, so what the program
+/// does and the units forbid is found in a trace.
+#[test]
+fn the_program_does_nothing_that_its_unit_forbids() {
+    in_namespace(|| {
+        let Some(allowed) = let_through(SERVICE) else {
+            return;
+        };
+        assert!(allowed.contains("adjtimex") && !allowed.contains("chown"));
+        let host = EdgeHost::new("0s");
+        give_state(&host);
+        let trace = host.state().join("trace");
+        for verb in [
+            &["apply"][..],
+            &["phase", "telework"],
+            &["event", "uplink-upgraded"],
+            &["condition"],
+            &["plan"],
+            &["teardown"],
+        ] {
+            let mut strace = as_service("strace");
+            strace.args(["-f", "-qq", "-o"]).arg(&trace);
+            strace.arg(env!("CARGO_BIN_EXE_wanshift"));
+            let Some(output) = run(strace.args(host.arguments()).args(verb)) else {
+                return;
+            };
+            assert!(output.status.success(), "{verb:?}: {}", text(&output));
+            let trace = std::fs::read_to_string(&trace).unwrap();
+            let mut met = BTreeSet::new();
+            for line in trace.lines() {
+                // The process, the call and what it was given; or how an earlier one, or the process, ended.
+                let said = line.split_once(' ').unwrap().1.trim_start();
+                let Some((call, given)) = said.split_once('(') else {
+                    continue;
+                };
+                if call.chars().any(|c| !c.is_ascii_alphanumeric() && c != '_') {
+                    continue;
+                }
+                assert!(allowed.contains(call), "{verb:?}: {line}");
+                let code = given.contains("PROT_WRITE|PROT_EXEC");
+                assert!(!code, "MemoryDenyWriteExecute: {line}");
+                if call == "socket" {
+                    let family = given.split(',').next().unwrap();
+                    has(SERVICE, "RestrictAddressFamilies", family);
+                }
+                met.insert(call.to_owned());
+            }
+            assert!(met.contains("execve") && met.contains("openat"), "{met:?}");
+            if verb == ["condition"] {
+                let asked = ["adjtimex", "clock_adjtime"]
+                    .iter()
+                    .any(|call| met.contains(*call));
+                assert!(asked, "{met:?}");
+            }
+        }
+    });
 }
