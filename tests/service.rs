@@ -223,3 +223,40 @@ fn links_that_the_services_user_planted_lead_root_nowhere() {
         }
     });
 }
+
+/// The kernel loads modules with its own rights: what the unit takes away (`ProtectKernelModules=`, all
+/// capabilities but one) does not stop it, and no list of modules is needed.
+#[test]
+#[ignore = "run by scripts/test on a stock kernel"]
+fn stock_the_kernel_loads_the_modules_that_the_service_needs() {
+    const NEEDED: [&str; 6] = [
+        "ifb",
+        "sch_htb",
+        "cls_bpf",
+        "act_mirred",
+        "nft_ct",
+        "nft_reject_inet",
+    ];
+    let loaded = |module: &str| Path::new("/sys/module").join(module).is_dir();
+    in_namespace(move || {
+        let host = EdgeHost::new("0s");
+        give_state(&host);
+        for module in NEEDED {
+            // Namespaces of earlier tests are taken down in the background.
+            for _ in 0..50 {
+                if !loaded(module) {
+                    break;
+                }
+                sh(&format!("modprobe -r {module} 2>/dev/null || sleep 0.2"));
+            }
+            assert!(!loaded(module), "{module} stays");
+        }
+        service::wanshift(&host, &["apply"]);
+        // Which blocks.
+        service::wanshift(&host, &["phase", "telework"]);
+        for module in NEEDED {
+            assert!(loaded(module), "{module}");
+        }
+        service::wanshift(&host, &["teardown"]);
+    });
+}
