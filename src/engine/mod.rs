@@ -5,6 +5,7 @@
 
 pub mod condition;
 pub mod effects;
+pub mod meter;
 mod ramp;
 mod reasons;
 
