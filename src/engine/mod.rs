@@ -7,6 +7,7 @@ pub mod calendar;
 pub mod condition;
 pub mod dates;
 pub mod effects;
+pub mod meter;
 mod ramp;
 mod reasons;
 

@@ -3,6 +3,7 @@
 pub mod calendar;
 pub mod circuit;
 pub mod class;
+pub mod counters;
 pub mod daemon;
 pub mod desired;
 pub mod filter;

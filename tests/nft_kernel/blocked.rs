@@ -179,6 +179,8 @@ fn browsing_is_refused_at_once_and_what_is_excepted_passes() {
         }
         let count = rejected(&net, "browsing");
         assert!(count >= 4, "{count}");
+        let read = wanshift::kernel::nft::rejected().unwrap();
+        assert_eq!(read[&"browsing".parse().unwrap()], count);
         // Another block beside it: what was counted stays.
         let everywhere = block("web", matching(&[], &[], &["tcp/80"], &[]), &[], vec![]);
         hold(&net, vec![browsing(), everywhere]);

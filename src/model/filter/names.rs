@@ -337,7 +337,12 @@ impl CounterName {
     /// Whether it can be one of a block; else it is not ours.
     #[must_use]
     pub fn is_ours(&self) -> bool {
-        let block = self.0.strip_prefix(BLOCKED);
-        block.is_some_and(|block| block.parse::<BlockName>().is_ok())
+        self.block().is_some()
+    }
+
+    /// The block whose it is; `None` where it is not ours.
+    #[must_use]
+    pub fn block(&self) -> Option<BlockName> {
+        self.0.strip_prefix(BLOCKED)?.parse().ok()
     }
 }
