@@ -34,12 +34,14 @@
 //! | [`kernel`] | tc over netlink and nftables: read and written; a kernel in memory for tests |
 //! | [`store`] | what outlives a restart |
 //! | [`executor`] | a change: on record, carried out, verified, or taken back |
+//! | [`control`] | the sockets over which a running wanshift is asked |
 //! | [`cli`] | a file a verb |
 
 pub mod api;
 pub mod check;
 pub mod cli;
 pub mod clock;
+pub mod control;
 pub mod engine;
 pub mod executor;
 pub mod kernel;
