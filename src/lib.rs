@@ -36,12 +36,14 @@
 //! | [`executor`] | a change: on record, carried out, verified, or taken back |
 //! | [`metrics`] | what holds, for Prometheus |
 //! | [`http`] | what holds, for who asks on this host |
+//! | [`control`] | the sockets over which a running wanshift is asked |
 //! | [`cli`] | a file a verb |
 
 pub mod api;
 pub mod check;
 pub mod cli;
 pub mod clock;
+pub mod control;
 pub mod engine;
 pub mod executor;
 pub mod http;
