@@ -202,10 +202,6 @@ impl Gauge {
 }
 
 /// So many bytes in bits. What a sample holds is far below 2⁵³, up to which this is exact.
-#[allow(
-    clippy::cast_precision_loss,
-    reason = "a rate is told to people, and nothing is decided by it"
-)]
 fn bits(bytes: u64) -> f64 {
     bytes as f64 * 8.0
 }
