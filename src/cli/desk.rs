@@ -108,8 +108,9 @@ fn here(
     }
     match keeper.ask(request, &place::actor(), output)? {
         Came::Answer(answer) => Ok(answer),
-        Came::Underway => drive(&mut keeper, &interrupted, output)?
-            .ok_or_else(|| "the change is gone".into()),
+        Came::Underway => {
+            drive(&mut keeper, &interrupted, output)?.ok_or_else(|| "the change is gone".into())
+        }
     }
 }
 
@@ -155,7 +156,8 @@ fn keeper(
     };
     let Some(store) = store else {
         return Err(Refused::Failed(
-            "nothing was applied yet on this host; see `wanshift plan`, then `wanshift apply`".into(),
+            "nothing was applied yet on this host; see `wanshift plan`, then `wanshift apply`"
+                .into(),
         ));
     };
     let ground = Ground {

@@ -7,10 +7,10 @@ use super::{Global, OpenKernel, place, ssh};
 use crate::api::{Failure, Talk};
 use crate::clock::{Clock, SystemClock, boot_id};
 use crate::executor::survey::prospect;
-use crate::kernel::Scope;
 use crate::keeper::alter::{Stance, engine, present_phase};
 use crate::keeper::plan::{describe, text};
 use crate::keeper::{files, known, words};
+use crate::kernel::Scope;
 use crate::model::names::PhaseName;
 use crate::store::{Lock, Store};
 
@@ -63,19 +63,18 @@ pub fn plan(
         output,
     )?;
     let keeps = args.phase.is_none() && (phase_now.as_ref() == Some(&phase) || cut_off.is_some());
-    let stance = if keeps {
-        Stance::Keeps
-    } else {
-        Stance::Enters
-    };
+    let stance = if keeps { Stance::Keeps } else { Stance::Enters };
     let engine = engine(&policy, phase.clone(), &known.latches, stance)?;
-    let engine = engine.standing(known::standing(
-        &policy,
-        store.as_ref(),
-        known.readings.date,
-        &boot_id()?,
-        SystemClock.now(),
-    )?.standing);
+    let engine = engine.standing(
+        known::standing(
+            &policy,
+            store.as_ref(),
+            known.readings.date,
+            &boot_id()?,
+            SystemClock.now(),
+        )?
+        .standing,
+    );
     let prospect = prospect(kernel.as_mut(), ids, engine, SystemClock.now())?;
     let mut result = describe(
         &prospect,

@@ -12,7 +12,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-
 use crate::api::{
     Answer, DaemonFacts, Failure, Insist, Order, Request, SchemaVersion, Silent, Talk,
 };
@@ -20,8 +19,8 @@ use crate::clock::{Clock, SystemClock, boot_id};
 use crate::control::{self, Ask, Replies, Server};
 use crate::http;
 use crate::keeper::{Came, Ground, Keeper};
-use crate::kernel::watch::Watch;
 use crate::kernel::Host;
+use crate::kernel::watch::Watch;
 use crate::metrics::{Exporter, Snapshot};
 use crate::model::daemon::OnExit;
 use crate::policy::Style;
@@ -104,7 +103,8 @@ impl Daemon {
             since,
         };
         keeper.runs_as(facts, settings.sample);
-        let group = control::group().map_err(|error| format!("cannot look up the group of the daemon's socket: {error}"))?;
+        let group = control::group()
+            .map_err(|error| format!("cannot look up the group of the daemon's socket: {error}"))?;
         let (server, asks) = Server::bind(&settings.socket, group)?;
         let listener = http::bind(settings.http).await?;
         let exporter = Exporter::new(env!("CARGO_PKG_VERSION"));
@@ -169,7 +169,11 @@ impl Daemon {
             let status = Arc::new(self.keeper.status());
             self.snapshots.send_replace(self.exporter.publish(status));
         }
-        while self.keeper.next_deadline().is_some_and(|due| due <= SystemClock.now()) {
+        while self
+            .keeper
+            .next_deadline()
+            .is_some_and(|due| due <= SystemClock.now())
+        {
             let came = match &mut self.asker {
                 Some((_, replies)) => self.keeper.wake(replies),
                 None => self.keeper.wake(&mut Silent),
@@ -199,8 +203,14 @@ impl Daemon {
     /// Who waits for a change that another took the place of is told so.
     fn dismiss(&mut self) {
         let on_its_way = self.keeper.on_its_way();
-        if let Some((change, replies)) = self.asker.take_if(|(change, _)| on_its_way != Some(*change)) {
-            let ended = format!("change {} was ended by another order; see `wanshift history`", change.0);
+        if let Some((change, replies)) = self
+            .asker
+            .take_if(|(change, _)| on_its_way != Some(*change))
+        {
+            let ended = format!(
+                "change {} was ended by another order; see `wanshift history`",
+                change.0
+            );
             replies.failed(ended.into());
         }
     }

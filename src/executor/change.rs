@@ -281,7 +281,12 @@ impl Executor<'_> {
     /// # Errors
     /// [`ChangeError::Store`] where it cannot be put on record: then nothing was done. Else where something
     /// stays.
-    pub fn tear_down(&mut self, order: &Order, goal: KernelState, extent: Extent) -> Result<usize, ChangeError> {
+    pub fn tear_down(
+        &mut self,
+        order: &Order,
+        goal: KernelState,
+        extent: Extent,
+    ) -> Result<usize, ChangeError> {
         let held = self.kernel.observe(Scope::All)?.state;
         let before = self.store.intent()?;
         let stays = before.as_ref().is_none_or(|before| before.extent == extent);
@@ -307,11 +312,7 @@ impl Executor<'_> {
         let ids = self.store.ids()?;
         let record = self.begin(change, &ids, Supersede::Unfinished)?;
         let outcome = self.reach_stored(&record, &record.change.goal, &Names::default());
-        self.settled(
-            &record,
-            outcome.map_err(Stop::Shortfall),
-            &Names::default(),
-        )
+        self.settled(&record, outcome.map_err(Stop::Shortfall), &Names::default())
     }
 
     /// Finishes the change that was cut off, where there is one: forward where it was on its way, back

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::plan::{PlanResult, describe, text};
 use super::confirm::waits;
 use super::look::ITSELF;
+use super::plan::{PlanResult, describe, text};
 use super::{Asked, Came, InForce, Keeper, files, words};
 use crate::api::{Answer, Failure, Insist, Milestone, Order, Request, Stage, Talk};
 use crate::engine::{Engine, EngineError};
@@ -340,10 +340,7 @@ impl Keeper {
         let mut text = if writes == 0 {
             String::new()
         } else {
-            format!(
-                "\nDone: {}, phase {phase} holds.\n",
-                words::writes(writes)
-            )
+            format!("\nDone: {}, phase {phase} holds.\n", words::writes(writes))
         };
         let confirm = going.underway.record.change.confirm;
         if let Some(confirm) = confirm {

@@ -87,9 +87,12 @@ impl Keeper {
         let date = self.looks.date(self.clock.as_ref(), now);
         let known = known::judged(&policy, Some(&self.store), &self.links, date, now)?;
         self.store.latch(&known.new)?;
-        self.because.extend(known.new.iter().map(|(name, latch)| {
-            format!("condition {name} is true: {}", words::why(latch))
-        }));
+        self.because.extend(
+            known
+                .new
+                .iter()
+                .map(|(name, latch)| format!("condition {name} is true: {}", words::why(latch))),
+        );
         self.looks.soon();
         let after = known.latches.names();
         let before = after
@@ -137,7 +140,9 @@ impl Keeper {
             return Err(words::unknown("condition", name.as_str(), names));
         }
         let record = self.store.unfinished()?.map(|record| record.change);
-        let (from, to) = record.map_or((None, None), |change| (change.phase_from().cloned(), change.phase_to));
+        let (from, to) = record.map_or((None, None), |change| {
+            (change.phase_from().cloned(), change.phase_to)
+        });
         for phase in [self.store.phase()?, from, to].into_iter().flatten() {
             if let Some(why) = needs(&policy, &phase, &latched, name) {
                 return Err(format!(
@@ -161,7 +166,8 @@ impl Keeper {
         if was_true {
             self.store.latch(&known.new)?;
             self.store.reset(name, self.clock.date(), asked.actor)?;
-            self.because.push(format!("condition {name} was reset by {}", asked.actor));
+            self.because
+                .push(format!("condition {name} was reset by {}", asked.actor));
             self.looks.soon();
         }
         let no_longer = effects(&policy, &after.names(), &latched);
@@ -239,7 +245,9 @@ fn event_text(
             "Phase {phase}, which holds, is over: {then} follows. Enter it: wanshift phase {then}"
         )),
         (Some(Follows { phase, then }), Follow::ByItself) => {
-            line(format!("Phase {phase}, which holds, is over: {then} begins."));
+            line(format!(
+                "Phase {phase}, which holds, is over: {then} begins."
+            ));
         }
         (None, Follow::ByHand) if !effects.lifts.is_empty() || !effects.pools.is_empty() => {
             line("Bring it into the kernel: wanshift apply".into());

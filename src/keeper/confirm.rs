@@ -108,12 +108,7 @@ impl Keeper {
         };
         let known = self.latched(&policy.policy, talk)?;
         self.spare(asked, &policy.policy, &intent.phase, force, talk)?;
-        let engine = engine(
-            &policy.policy,
-            intent.phase,
-            &known.latches,
-            Stance::Keeps,
-        )?;
+        let engine = engine(&policy.policy, intent.phase, &known.latches, Stance::Enters)?;
         self.begin(&order, policy, engine, None, talk)
     }
 
@@ -179,7 +174,9 @@ impl Keeper {
         let now = self.clock.now();
         let on_its_way = self.going.as_ref().map_or(Duration::ZERO, |going| {
             let engine = &going.underway.prospect.engine;
-            engine.ramp().mul_f64(1.0 - f64::from(engine.progress(now).billionths()) / 1e9)
+            engine
+                .ramp()
+                .mul_f64(1.0 - f64::from(engine.progress(now).billionths()) / 1e9)
         });
         let confirm = Confirm {
             within,

@@ -143,7 +143,12 @@ impl Keeper {
     /// When the change that waits to be confirmed is undone.
     fn confirm_due(&self) -> Option<Moment> {
         let record = self.store.unfinished().ok().flatten().filter(waits)?;
-        Some(record.change.confirm.map_or_else(Moment::default, |confirm| confirm.until))
+        Some(
+            record
+                .change
+                .confirm
+                .map_or_else(Moment::default, |confirm| confirm.until),
+        )
     }
 
     /// Begins where a run before this one ended: finishes what was cut off, and has the kernel hold what the files
@@ -154,20 +159,27 @@ impl Keeper {
             Ok(files) => Some(files),
             Err(_) => {
                 let what = "the policy files do not load: the last good ones stay in force; see `wanshift check`";
-                self.troubles.failed(Stage::Policy, what.to_owned(), at, now);
+                self.troubles
+                    .failed(Stage::Policy, what.to_owned(), at, now);
                 None
             }
         };
         match self.recover(files.as_ref()) {
-            Ok(Some(record)) => talk.say(&format!("{}: it is taken up again", words::cut_off(&record, &self.boot))),
+            Ok(Some(record)) => talk.say(&format!(
+                "{}: it is taken up again",
+                words::cut_off(&record, &self.boot)
+            )),
             Ok(None) => {}
-            Err(failure) => self.troubles.failed(Stage::Apply, failure.to_string(), at, now),
+            Err(failure) => self
+                .troubles
+                .failed(Stage::Apply, failure.to_string(), at, now),
         }
         if self.going.is_none()
             && let Some(files) = files
             && let Err(failure) = self.take_in(files, talk)
         {
-            self.troubles.failed(Stage::Plan, failure.to_string(), at, now);
+            self.troubles
+                .failed(Stage::Plan, failure.to_string(), at, now);
         }
         self.looks.soon();
     }
@@ -175,7 +187,10 @@ impl Keeper {
     /// Puts files into force that are others than those that were, unless a change waits to be confirmed.
     fn take_in(&mut self, files: files::Files, talk: &mut dyn Talk) -> Result<(), Failure> {
         let hash = crate::store::hash(&files.facts());
-        let same = self.in_force.as_ref().is_some_and(|policy| policy.hash == hash);
+        let same = self
+            .in_force
+            .as_ref()
+            .is_some_and(|policy| policy.hash == hash);
         if same || self.store.unfinished()?.is_some() {
             return Ok(());
         }
@@ -223,6 +238,8 @@ impl Keeper {
     /// Does what is due by now. Says what became of a change that came to its end.
     pub fn wake(&mut self, talk: &mut dyn Talk) -> Option<Result<Answer, Failure>> {
         let now = self.clock.now();
+        self.looks.date(self.clock.as_ref(), now);
+        self.keep_dates();
         if let Some(next) = self.next_step() {
             return if next <= now { self.step(talk) } else { None };
         }
@@ -283,7 +300,9 @@ impl Keeper {
             .latched(&policy, &mut Silent)
             .map_err(|failure| (Stage::Store, failure))?;
         let pending = self.store.unfinished().map_err(store)?.is_some();
-        if !pending && let Some((phase, what)) = self.next_phase(&policy, &intent, &known.latches)? {
+        if !pending
+            && let Some((phase, what)) = self.next_phase(&policy, &intent, &known.latches)?
+        {
             let entered = engine(&policy, phase, &known.latches, Stance::Enters)
                 .map_err(Failure::from)
                 .and_then(|engine| {
@@ -291,7 +310,9 @@ impl Keeper {
                     let order = self.by_itself(what);
                     self.begin(&order, in_force.clone(), engine, None, &mut Silent)
                 });
-            return entered.map(|_| ()).map_err(|failure| (Stage::Plan, failure));
+            return entered
+                .map(|_| ())
+                .map_err(|failure| (Stage::Plan, failure));
         }
         let plan = |failure: Failure| (Stage::Plan, failure);
         let engine = engine(&policy, intent.phase, &known.latches, Stance::Keeps)
@@ -299,16 +320,27 @@ impl Keeper {
         let engine = engine.standing(self.standing(&policy).map_err(plan)?);
         let ids = self.store.ids().map_err(store)?;
         let now = self.clock.now();
-        let prospect = prospect_with(self.kernel.as_mut(), ids, engine.clone(), now, self.looks.absent)
-            .map_err(|error| plan(error.into()))?;
+        let prospect = prospect_with(
+            self.kernel.as_mut(),
+            ids,
+            engine.clone(),
+            now,
+            self.looks.absent,
+        )
+        .map_err(|error| plan(error.into()))?;
         self.say_what_is_missing(&policy, &prospect);
         if prospect.goal.state == prospect.survey.observed.state {
             self.given = prospect.engine.goal().nodes;
             self.reached = Some(prospect.goal.state);
             self.because.clear();
-            return self.note_blocks().map_err(|failure| (Stage::Store, failure));
+            return self
+                .note_blocks()
+                .map_err(|failure| (Stage::Store, failure));
         }
-        let meant = self.reached.as_ref().is_some_and(|reached| *reached != prospect.goal.state);
+        let meant = self
+            .reached
+            .as_ref()
+            .is_some_and(|reached| *reached != prospect.goal.state);
         if meant && !pending {
             let what = match std::mem::take(&mut self.because) {
                 because if because.is_empty() => "what it stands on has changed".to_owned(),
@@ -347,7 +379,8 @@ impl Keeper {
         }
         self.given = prospect.engine.goal().nodes;
         self.reached = Some(prospect.goal.state.clone());
-        self.note_blocks().map_err(|failure| (Stage::Store, failure))
+        self.note_blocks()
+            .map_err(|failure| (Stage::Store, failure))
     }
 
     /// The store knows of nothing that is to hold.
@@ -403,7 +436,11 @@ impl Keeper {
             let key = (phase.name.clone(), from);
             match known.get(&key) {
                 None => {
-                    let state = if from > today { Beginning::Awaited } else { Beginning::Over };
+                    let state = if from > today {
+                        Beginning::Awaited
+                    } else {
+                        Beginning::Over
+                    };
                     self.store.keep_beginning(&phase.name, from, state)?;
                 }
                 Some(Beginning::Over) => continue,
@@ -414,8 +451,14 @@ impl Keeper {
                 self.looks.due_at(now.plus(wait));
                 continue;
             }
-            let open = phase.requires.as_ref().is_none_or(|requires| latches.holds(requires));
-            if known.get(&key).is_some() && open && begins.as_ref().is_none_or(|(_, other)| *other < from) {
+            let open = phase
+                .requires
+                .as_ref()
+                .is_none_or(|requires| latches.holds(requires));
+            if known.get(&key).is_some()
+                && open
+                && begins.as_ref().is_none_or(|(_, other)| *other < from)
+            {
                 begins = Some((phase.name.clone(), from));
             }
         }
@@ -443,8 +486,13 @@ impl Keeper {
 
     /// Puts on record since when blocks hold.
     pub(super) fn note_blocks(&mut self) -> Result<(), Failure> {
-        let table = self.reached.as_ref().and_then(|reached| reached.table.as_ref());
-        let holding = table.map(crate::model::filter::Table::blocks).unwrap_or_default();
+        let table = self
+            .reached
+            .as_ref()
+            .and_then(|reached| reached.table.as_ref());
+        let holding = table
+            .map(crate::model::filter::Table::blocks)
+            .unwrap_or_default();
         let mut began = self.store.blocks_began()?;
         let names: BTreeSet<BlockName> = began.keys().cloned().collect();
         if names == holding {
@@ -474,13 +522,18 @@ impl Keeper {
             .iter()
             .map(|(device, owner)| format!("device {device} of {owner}"))
             .collect();
-        let what = format!("not there, and waited for: {}; all else holds", told.join(", "));
+        let what = format!(
+            "not there, and waited for: {}; all else holds",
+            told.join(", ")
+        );
         self.fail(Stage::Wait, &what.into());
     }
 
     /// Blocks alone are to hold.
     fn hold_blocks(&mut self) -> Result<(), (Stage, Failure)> {
-        let goal = self.blocks_that_stay().map_err(|failure| (Stage::Plan, failure))?;
+        let goal = self
+            .blocks_that_stay()
+            .map_err(|failure| (Stage::Plan, failure))?;
         let names = crate::lower::Names::default();
         let bounds = Bounds::default();
         let goal = Goal {

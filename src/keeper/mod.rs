@@ -240,9 +240,7 @@ impl Keeper {
     fn same_place(&self, request: &Request) -> Result<(), Failure> {
         let differs = |named: &Option<PathBuf>, own: &PathBuf| {
             let real = |path: &PathBuf| path.canonicalize().unwrap_or_else(|_| path.clone());
-            named
-                .as_ref()
-                .is_some_and(|named| real(named) != real(own))
+            named.as_ref().is_some_and(|named| real(named) != real(own))
         };
         let refuse = |what: &str, own: &PathBuf| -> Failure {
             format!(

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::Keeper;
 use crate::api::{DaemonFacts, Failure, Stage};
+use crate::engine::dates::{Dates, SavedDates};
 use crate::engine::meter::Seen;
 use crate::lower::{Absent, Names};
 use crate::model::counters::{Counters, QueueCounters};
@@ -13,12 +14,34 @@ use crate::model::node::{Place, Spot};
 use crate::model::state::{ClassId, Ifb, Major};
 use crate::store::RecordId;
 
+/// Under which name the store keeps what is known of the clock.
+const DATES: &str = "dates";
+
 impl Keeper {
     /// It is a daemon's: devices that are not there are waited for, and what comes true is carried out.
     pub fn runs_as(&mut self, facts: DaemonFacts, sample: Duration) {
         self.looks.absent = Absent::Waited;
+        let boot = self.boot.clone();
+        let saved = self.store.remembered::<SavedDates>(DATES);
+        let saved = saved.unwrap_or_else(|error| {
+            tracing::error!(%error, "what was known of the clock is not");
+            None
+        });
+        self.looks.dates = Some(match saved {
+            Some(saved) => Dates::restored(saved, boot),
+            None => Dates::new(boot),
+        });
         self.daemon = Some(facts);
         self.sample = Some(sample);
+    }
+
+    /// Keeps what is known of the clock, so that a jump is not believed after a restart.
+    pub(super) fn keep_dates(&mut self) {
+        if let Some(dates) = self.looks.dates_to_keep(self.clock.now())
+            && let Err(error) = self.store.remember(DATES, &dates)
+        {
+            self.fail(Stage::Store, &error.into());
+        }
     }
 
     /// The change on its way.

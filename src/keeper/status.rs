@@ -6,12 +6,12 @@ use super::alter::Going;
 use super::{Keeper, words};
 use crate::api::{
     BlockState, BlockStatus, CircuitStatus, ClassStatus, ConditionStatus, DirectionStatus,
-    LastChange, Line, Outcome, Pending, PhaseFacts, PolicyFacts, Sampling, Shifting, Stage, Status, Stuck,
+    LastChange, Line, Outcome, Pending, PhaseFacts, PolicyFacts, Sampling, Shifting, Stage, Status,
+    Stuck,
 };
 use crate::engine::Engine;
 use crate::model::desired::Desired;
 use crate::model::hold::{Block, Condition, ConditionTerm};
-use crate::model::names::BlockName;
 use crate::model::node::Place;
 use crate::model::phase::Phase;
 use crate::model::readings::Latches;
@@ -274,7 +274,10 @@ fn state(
 ) -> BlockState {
     use crate::model::desired::Hold;
     let brought = phase.is_some_and(|phase| phase.blocks.contains(&block.name));
-    let lifted = block.until.as_ref().is_some_and(|until| latches.holds(until));
+    let lifted = block
+        .until
+        .as_ref()
+        .is_some_and(|until| latches.holds(until));
     match held {
         Some(Hold::Rejecting) => BlockState::Holding,
         Some(Hold::Draining) => BlockState::Draining,
@@ -306,9 +309,9 @@ fn planned(policy: &Policy, block: &Block) -> Option<jiff::Timestamp> {
     let condition = policy.conditions().get(block.until.as_ref()?)?;
     let dates = condition.terms.iter().filter_map(|term| match term {
         ConditionTerm::After(date) => Some(*date),
-        ConditionTerm::Event(_)
-        | ConditionTerm::LinkSpeed { .. }
-        | ConditionTerm::Condition(_) => None,
+        ConditionTerm::Event(_) | ConditionTerm::LinkSpeed { .. } | ConditionTerm::Condition(_) => {
+            None
+        }
     });
     dates.max()
 }
@@ -321,7 +324,11 @@ pub fn text(status: &Status) -> String {
         text.push('\n');
     };
     let when = |at: &jiff::Timestamp| at.strftime("%Y-%m-%d %H:%M:%SZ").to_string();
-    let health = if status.healthy { "healthy" } else { "NOT HEALTHY" };
+    let health = if status.healthy {
+        "healthy"
+    } else {
+        "NOT HEALTHY"
+    };
     let host = if status.host.is_empty() {
         "this host"
     } else {
@@ -331,12 +338,19 @@ pub fn text(status: &Status) -> String {
         || "no daemon runs".to_owned(),
         |daemon| {
             let since = when(&daemon.since);
-            format!("daemon {} (process {}) since {since}", daemon.version, daemon.pid)
+            format!(
+                "daemon {} (process {}) since {since}",
+                daemon.version, daemon.pid
+            )
         },
     );
     line(format!("{host}: {health}; {daemon}"));
     for problem in &status.problems {
-        line(format!("! {} (since {})", problem.what, when(&problem.since)));
+        line(format!(
+            "! {} (since {})",
+            problem.what,
+            when(&problem.since)
+        ));
     }
     match &status.phase {
         None => line("Nothing was applied yet.".to_owned()),
@@ -408,7 +422,10 @@ pub fn text(status: &Status) -> String {
         table.row([
             condition.name.to_string(),
             if condition.holds { "true" } else { "false" }.to_owned(),
-            condition.since.as_ref().map_or_else(|| "-".to_owned(), when),
+            condition
+                .since
+                .as_ref()
+                .map_or_else(|| "-".to_owned(), when),
             condition.because.clone(),
         ]);
     }
@@ -430,7 +447,11 @@ pub fn text(status: &Status) -> String {
         ));
     }
     if let (Some(last), Some(what)) = (&status.repairs.last, &status.repairs.what) {
-        line(format!("Last repair: {what}, {} (of {})", when(last), status.repairs.count));
+        line(format!(
+            "Last repair: {what}, {} (of {})",
+            when(last),
+            status.repairs.count
+        ));
     }
     text
 }
@@ -474,10 +495,4 @@ impl<const N: usize> Rows<N> {
         let told = rows.into_iter().map(cells);
         std::iter::once(String::new()).chain(told).collect()
     }
-}
-
-/// The blocks in words.
-pub(super) fn names(blocks: &[BlockName]) -> String {
-    let names: Vec<String> = blocks.iter().map(ToString::to_string).collect();
-    names.join(", ")
 }

@@ -59,7 +59,12 @@ impl Troubles {
 
     /// How often something failed, by what.
     pub fn failures(&self) -> BTreeMap<Stage, u64> {
-        let count = |stage| (stage, self.failures.get(&stage).copied().unwrap_or_default());
+        let count = |stage| {
+            (
+                stage,
+                self.failures.get(&stage).copied().unwrap_or_default(),
+            )
+        };
         Stage::ALL.into_iter().map(count).collect()
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 
+use crate::api::Failure;
 use crate::check::session::{Cut, cut};
 use crate::check::surroundings;
 use crate::engine::Engine;
@@ -15,7 +16,6 @@ use crate::model::names::{BlockName, ConditionName, PhaseName};
 use crate::model::readings::{Latch, WallClock};
 use crate::model::session::Session;
 use crate::policy::{Policy, nearest};
-use crate::api::Failure;
 use crate::store::{Record, RecordState};
 
 /// The blocks that a phase brings, each with whether the condition that lifts it is true.

@@ -28,7 +28,9 @@ impl Store {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
         };
         let mut events = BTreeMap::new();
-        for (name, number, at, by) in self.list_since(schema::CONDITIONS, "read the events", sql, texts)? {
+        for (name, number, at, by) in
+            self.list_since(schema::CONDITIONS, "read the events", sql, texts)?
+        {
             let name = name
                 .parse()
                 .map_err(|error| self.corrupt("event", &error))?;
@@ -72,7 +74,9 @@ impl Store {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?))
         };
         let (mut held, mut reset) = (BTreeMap::new(), BTreeMap::new());
-        for (name, latch, seen) in self.list_since(schema::CONDITIONS, "read the conditions", sql, texts)? {
+        for (name, latch, seen) in
+            self.list_since(schema::CONDITIONS, "read the conditions", sql, texts)?
+        {
             let name: ConditionName = name
                 .parse()
                 .map_err(|error| self.corrupt("condition", &error))?;

@@ -8,12 +8,7 @@ use super::record::{Past, RecordId, RecordState};
 use super::{Store, StoreError, schema};
 
 /// A row of the table.
-type Texts = (
-    i64,
-    [String; 4],
-    [Option<String>; 4],
-    Option<i64>,
-);
+type Texts = (i64, [String; 4], [Option<String>; 4], Option<i64>);
 
 impl Store {
     /// The changes on record, the last first.

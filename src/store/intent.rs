@@ -107,10 +107,7 @@ impl Store {
         Ok(self.intent()?.map(|intent| intent.phase))
     }
 
-    pub(super) fn put_intent(
-        connection: &Connection,
-        intent: &Intent,
-    ) -> rusqlite::Result<usize> {
+    pub(super) fn put_intent(connection: &Connection, intent: &Intent) -> rusqlite::Result<usize> {
         connection.execute(
             "INSERT OR REPLACE INTO intent (one, phase, since, policy, actor, what, extent)
              VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6)",

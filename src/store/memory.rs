@@ -184,8 +184,7 @@ impl Store {
     /// # Errors
     /// Where it cannot be written.
     pub fn remember<T: Serialize>(&mut self, name: &str, value: &T) -> Result<(), StoreError> {
-        let text =
-            serde_json::to_string(value).map_err(|error| self.corrupt("memory", &error))?;
+        let text = serde_json::to_string(value).map_err(|error| self.corrupt("memory", &error))?;
         self.connection
             .execute(
                 "INSERT OR REPLACE INTO memory (name, value) VALUES (?1, ?2)",

@@ -116,7 +116,9 @@ impl NewRecord {
         let whole = self.extent == Extent::Whole;
         match (&self.phase_to, &self.before) {
             // The phase goes on, by another policy.
-            (Some(phase), Some(before)) if before.phase == *phase && before.extent == self.extent => {
+            (Some(phase), Some(before))
+                if before.phase == *phase && before.extent == self.extent =>
+            {
                 Some(Intent {
                     policy: self.policy_to.or(before.policy),
                     ..before.clone()

@@ -51,9 +51,9 @@ impl Store {
         };
         let opened = date(&stored.opened)?;
         let before = match (stored.before, phase(stored.phase_from)?) {
-            (Some(text), _) => Some(
-                serde_json::from_str(&text).map_err(|error| self.corrupt("phase", &error))?,
-            ),
+            (Some(text), _) => {
+                Some(serde_json::from_str(&text).map_err(|error| self.corrupt("phase", &error))?)
+            }
             (None, Some(phase)) => Some(Intent {
                 phase,
                 policy: None,
