@@ -34,6 +34,8 @@
 //! | [`kernel`] | tc over netlink and nftables: read and written; a kernel in memory for tests |
 //! | [`store`] | what outlives a restart |
 //! | [`executor`] | a change: on record, carried out, verified, or taken back |
+//! | [`metrics`] | what holds, for Prometheus |
+//! | [`http`] | what holds, for who asks on this host |
 //! | [`control`] | the sockets over which a running wanshift is asked |
 //! | [`cli`] | a file a verb |
 
@@ -44,9 +46,11 @@ pub mod clock;
 pub mod control;
 pub mod engine;
 pub mod executor;
+pub mod http;
 pub mod kernel;
 pub mod load;
 pub mod lower;
+pub mod metrics;
 pub mod model;
 pub mod plan;
 pub mod policy;

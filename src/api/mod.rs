@@ -9,6 +9,6 @@ pub use request::{Insist, Order, Request, SchemaVersion};
 pub use status::{
     BlockState, BlockStatus, CircuitStatus, ClassStatus, ConditionStatus, DaemonFacts,
     DirectionStatus, FileFacts, LastChange, Line, Outcome, Pending, PhaseFacts, PolicyFacts,
-    Problem, Repairs, Shifting, Stage, Status,
+    Problem, Repairs, Sampling, Shifting, Stage, Status, Stuck,
 };
 pub use talk::{Answer, Failure, Milestone, Reply, Silent, Talk};

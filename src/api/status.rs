@@ -38,12 +38,18 @@ pub struct Status {
     pub conditions: Vec<ConditionStatus>,
     /// The change that is undone unless it is confirmed.
     pub pending: Option<Pending>,
+    /// The change that was to be taken back and could not be, so far.
+    #[serde(default)]
+    pub stuck: Option<Stuck>,
     /// The last change that came to an end.
     pub last_change: Option<LastChange>,
     /// What somebody else changed of ours, and was put right.
     pub repairs: Repairs,
     /// How often something failed since the daemon began, by what.
     pub failures: BTreeMap<Stage, u64>,
+    /// How counters are read; none where nobody reads them again and again.
+    #[serde(default)]
+    pub sampling: Option<Sampling>,
 }
 
 /// What runs.
@@ -301,6 +307,26 @@ pub struct Pending {
     pub ordered: Timestamp,
     /// How long there still is to confirm it, in whole seconds.
     pub seconds_left: u64,
+}
+
+/// A change that could not be taken back so far. It is tried again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stuck {
+    /// Its number.
+    pub change: i64,
+    /// What was ordered.
+    pub what: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// How counters are read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sampling {
+    /// How far apart, in seconds.
+    pub interval_seconds: f64,
+    /// The last time that they were.
+    pub last: Option<Timestamp>,
 }
 
 /// How a change ended.

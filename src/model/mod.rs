@@ -1,7 +1,9 @@
 //! The vocabulary: what a policy speaks of, what should hold, and what the kernel shows.
 
+pub mod calendar;
 pub mod circuit;
 pub mod class;
+pub mod counters;
 pub mod daemon;
 pub mod desired;
 pub mod filter;

@@ -5,6 +5,7 @@ use std::io;
 use super::message::{Messages, RTM_GETTCLASS, TCA_STATS2, TcObject, attributes, u32_at, u64_at};
 use super::observe::{lower, upper};
 use super::socket::RouteSocket;
+pub use crate::model::counters::Counters;
 use crate::model::state::{ClassId, Major, Minor};
 
 /// `TCA_STATS_BASIC` of `linux/gen_stats.h`.
@@ -13,26 +14,6 @@ const BASIC: u16 = 1;
 const QUEUE: u16 = 3;
 /// `TCA_STATS_PKT64` of `linux/gen_stats.h`: packets that 32 bits cannot hold.
 const PACKETS64: u16 = 8;
-
-/// What a class has counted since it was made. Of an inner class, what passed below it.
-///
-/// HTB counts a drop where a leaf refuses a packet; what `fq_codel` and `cake` drop later is in their
-/// own counters alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counters {
-    /// Bytes sent.
-    pub bytes: u64,
-    /// Packets sent: those handed down in one piece count as the packets that they become.
-    pub packets: u64,
-    /// Packets dropped; wraps at 2³².
-    pub drops: u32,
-    /// How often the class had to wait for its ceiling; wraps at 2³².
-    pub overlimits: u32,
-    /// Bytes that wait.
-    pub backlog_bytes: u32,
-    /// Packets that wait.
-    pub backlog_packets: u32,
-}
 
 /// Appends the counters of a tree's classes to `into`, in the kernel's order; clears it first.
 ///

@@ -147,9 +147,9 @@ fn classes(name: &str) -> Option<(&str, &str)> {
 }
 
 impl ChainName {
-    /// Whether it may be that of a chain of classes: most are not.
-    pub(super) fn is_of_classes(&self) -> bool {
-        classes(self.as_str()).is_some()
+    /// Whether it may be one that says what the chain's rules say, in short: most do not.
+    pub(super) fn is_by_content(&self) -> bool {
+        self.as_str().starts_with(BLOCK) || classes(self.as_str()).is_some()
     }
 }
 
