@@ -1,11 +1,17 @@
 //! Whether what lies on disk can have been written by anybody but root and the present user: neither
 //! itself, nor through a directory or a link on the way to it.
+//!
+//! The state directory is the service's, and the service is no root. Root, who runs a verb while the service
+//! is down, believes in that directory what the user of that name owns: what it says there is what the
+//! service does to this kernel anyway. Its files are opened with no more than its owner's rights, so that a
+//! link that was planted there leads nowhere else. Policy files are never believed of that user.
 
 use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use nix::unistd::{Uid, User, geteuid};
 use thiserror::Error;
 
 /// Why something on disk is not believed.
@@ -50,6 +56,18 @@ enum Sticky {
     Counts,
 }
 
+/// The user that the service runs as, and the group whose members may give it orders.
+pub const SERVICE: &str = "wanshift";
+
+/// Whose something may be, other than root's and the present user's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Others {
+    /// Nobody's.
+    Nobody,
+    /// The service's, where it is root who looks: any other user would follow a stranger.
+    Service,
+}
+
 const WRITABLE: u32 = 0o022;
 const STICKY: u32 = 0o1000;
 
@@ -58,13 +76,33 @@ const STICKY: u32 = 0o1000;
 /// # Errors
 /// Says who, and what to do.
 pub fn believe(path: &Path, facts: &Metadata, thing: Thing) -> Result<(), Distrust> {
-    judge(path, facts, thing, Sticky::Counts)
+    judge(path, facts, thing, Sticky::Counts, Others::Nobody)
 }
 
-fn judge(path: &Path, facts: &Metadata, thing: Thing, sticky: Sticky) -> Result<(), Distrust> {
-    let me = nix::unistd::geteuid().as_raw();
+/// Whether files of user `owner` are as good as those of the present one.
+fn believable(owner: Uid, others: Others) -> bool {
+    let me = geteuid();
+    owner.is_root()
+        || owner == me
+        || match others {
+            Others::Nobody => false,
+            // A user database that cannot be read names nobody.
+            Others::Service => {
+                let service = || User::from_name(SERVICE).ok().flatten();
+                me.is_root() && service().is_some_and(|user| user.uid == owner)
+            }
+        }
+}
+
+fn judge(
+    path: &Path,
+    facts: &Metadata,
+    thing: Thing,
+    sticky: Sticky,
+    others: Others,
+) -> Result<(), Distrust> {
     let (owner, mode, what) = (facts.uid(), facts.mode(), thing.name());
-    if owner != 0 && owner != me {
+    if !believable(Uid::from_raw(owner), others) {
         let how = match thing {
             Thing::Link => "chown -h",
             Thing::File | Thing::Directory => "chown",
@@ -96,6 +134,10 @@ fn judge(path: &Path, facts: &Metadata, thing: Thing, sticky: Sticky) -> Result<
 /// # Errors
 /// Says which can have been written by somebody else, and what to do.
 pub fn way(path: &Path) -> Result<(), Distrust> {
+    walk(path, Others::Nobody)
+}
+
+fn walk(path: &Path, others: Others) -> Result<(), Distrust> {
     let failed = |path: &Path, error: &io::Error| Distrust {
         path: path.to_owned(),
         why: format!("cannot be followed: {error}"),
@@ -112,7 +154,7 @@ pub fn way(path: &Path) -> Result<(), Distrust> {
                 Err(_) => return Ok(()),
             };
             if facts.is_symlink() {
-                judge(step, &facts, Thing::Link, Sticky::Passes)?;
+                judge(step, &facts, Thing::Link, Sticky::Passes, others)?;
                 left -= 1;
                 if left == 0 {
                     return Err(Distrust {
@@ -125,7 +167,7 @@ pub fn way(path: &Path) -> Result<(), Distrust> {
                 let parent = step.parent().unwrap_or(Path::new("/"));
                 todo.push(parent.join(target));
             } else if facts.is_dir() {
-                judge(step, &facts, Thing::Directory, Sticky::Passes)?;
+                judge(step, &facts, Thing::Directory, Sticky::Passes, others)?;
             }
         }
     }
@@ -133,14 +175,20 @@ pub fn way(path: &Path) -> Result<(), Distrust> {
 }
 
 /// A directory in which we write: the way to it, and that nobody else may make files there. Sticky or
-/// not: what somebody else made there before us is his.
+/// not: what somebody else made there before us is his. It may be the service's.
 ///
 /// # Errors
 /// Says what can have been written by somebody else, and what to do.
 pub fn directory(path: &Path) -> Result<(), Distrust> {
-    way(path)?;
+    walk(path, Others::Service)?;
     match std::fs::metadata(path) {
-        Ok(facts) => believe(path, &facts, Thing::Directory),
+        Ok(facts) => judge(
+            path,
+            &facts,
+            Thing::Directory,
+            Sticky::Counts,
+            Others::Service,
+        ),
         // Whoever uses it will say so, in better words.
         Err(_) => Ok(()),
     }
@@ -155,7 +203,7 @@ pub fn own_file(path: &Path) -> Result<(), Distrust> {
         return Ok(());
     };
     if facts.is_file() {
-        return believe(path, &facts, Thing::File);
+        return judge(path, &facts, Thing::File, Sticky::Counts, Others::Service);
     }
     let what = if facts.is_symlink() {
         "is a link, not a file that wanshift made"

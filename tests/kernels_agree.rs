@@ -17,14 +17,16 @@ use std::process::Command;
 
 use common::{in_namespace, sh};
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
 use wanshift::kernel::fake::FakeKernel;
 use wanshift::kernel::tc::observe::observe;
 use wanshift::kernel::tc::socket::RouteSocket;
-use wanshift::kernel::{Host, Kernel, OpError, Scope};
+use wanshift::kernel::{Host, Kernel, OpError, Scope, nft};
 use wanshift::model::circuit::{LinkLayer, Overhead};
 use wanshift::model::class::Priority;
-use wanshift::model::names::DeviceName;
+use wanshift::model::filter::Table;
+use wanshift::model::names::{BlockName, DeviceName};
 use wanshift::model::state::{
     ClassId, ForeignRoot, Leaf, Major, Minor, Role, Root, TcClass, Ticks,
 };
@@ -167,6 +169,19 @@ fn informed(op: Op, fake: &FakeKernel) -> Op {
     }
 }
 
+/// Which classes a kernel has counters of.
+fn counted(kernel: &mut dyn Kernel) -> BTreeSet<ClassId> {
+    let mut counters = Vec::new();
+    let majors = [Major::FIRST, Major::FIRST + 1].map(|major| Major::new(major).unwrap());
+    majors
+        .into_iter()
+        .flat_map(|major| {
+            kernel.counters(&device(), major, &mut counters).unwrap();
+            counters.iter().map(|(id, _)| *id).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
 #[test]
 fn the_kernel_in_memory_answers_as_the_machines_does() {
     in_namespace(|| {
@@ -213,11 +228,82 @@ fn the_kernel_in_memory_answers_as_the_machines_does() {
                 let seen = observe(&mut socket).unwrap();
                 prop_assert_eq!(&seen.trees, &fake.held().state.trees, "after {:?}", op);
                 prop_assert_eq!(&seen.devices, &fake.held().devices, "after {:?}", op);
+                prop_assert_eq!(counted(&mut *host), counted(&mut fake), "after {:?}", op);
             }
             Ok(())
         });
         if let Err(error) = outcome {
             panic!("{error}");
         }
+    });
+}
+
+#[test]
+fn what_the_kernel_in_memory_counted_goes_with_its_class_and_its_block() {
+    in_namespace(|| {
+        sh("ip link add wan0 type veth peer name far0 && ip link set wan0 up");
+        let mut host = Host::open().unwrap();
+        let devices = host.observe(Scope::All).unwrap().devices;
+        let mut fake = FakeKernel::new(devices, BTreeSet::new());
+        let major = Major::new(Major::FIRST).unwrap();
+        let id = ClassId {
+            major,
+            minor: Minor::new(9).unwrap(),
+        };
+        assert!(fake.counters_mut(&device(), id).is_none());
+        let class = any_class().new_tree(&mut TestRunner::deterministic());
+        let class = TcClass {
+            parent: None,
+            ..class.unwrap().current()
+        };
+        let root = Op::AddRoot {
+            device: device(),
+            major,
+            default: Minor::CONTROL,
+            over: None,
+        };
+        let add = Op::AddClass {
+            device: device(),
+            id,
+            class: class.clone(),
+        };
+        let delete = Op::DeleteClass {
+            device: device(),
+            id,
+            class,
+        };
+        let outcomes = fake.apply(&[root, add.clone()]);
+        assert_eq!(outcomes, [Ok(()), Ok(())]);
+        let bytes = |fake: &mut FakeKernel| {
+            let mut into = Vec::new();
+            fake.counters(&device(), major, &mut into).unwrap();
+            into.iter()
+                .map(|(_, counters)| counters.bytes)
+                .collect::<Vec<_>>()
+        };
+        fake.counters_mut(&device(), id).unwrap().bytes = 7;
+        assert_eq!(bytes(&mut fake), [7]);
+        assert_eq!(fake.apply(std::slice::from_ref(&delete)), [Ok(())]);
+        assert!(bytes(&mut fake).is_empty());
+        assert_eq!(fake.apply(&[add]), [Ok(())]);
+        assert_eq!(bytes(&mut fake), [0]);
+
+        let web: BlockName = "web".parse().unwrap();
+        assert!(fake.rejected_mut(&web).is_none());
+        let table = |text| nft::parse(text).unwrap();
+        let with = table(
+            "table inet wanshift {\n\tcounter blocked.web {\n\t\tpackets 0 bytes 0\n\t}\n}\n",
+        );
+        let without = table("table inet wanshift {\n}\n");
+        let set = |from: Option<&Table>, to: &Table| Op::SetTable {
+            from: from.cloned(),
+            to: Some(to.clone()),
+        };
+        assert_eq!(fake.apply(&[set(None, &with)]), [Ok(())]);
+        *fake.rejected_mut(&web).unwrap() = 3;
+        assert_eq!(fake.rejected().unwrap()[&web], 3);
+        let there_and_back = [set(Some(&with), &without), set(Some(&without), &with)];
+        assert_eq!(fake.apply(&there_and_back), [Ok(()), Ok(())]);
+        assert_eq!(fake.rejected().unwrap()[&web], 0);
     });
 }

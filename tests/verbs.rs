@@ -14,8 +14,11 @@ use std::time::Duration;
 
 use common::host::{EdgeHost, assert_same, dump};
 use common::{in_namespace, sh};
+use jiff::tz::TimeZone;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use wanshift::clock::SystemClock;
+use wanshift::model::readings::WallClock;
 
 fn json(text: &str) -> serde_json::Value {
     let value: serde_json::Value = serde_json::from_str(text).unwrap();
@@ -370,19 +373,29 @@ fn what_is_not_held_yet_is_said_or_refused_by_name() {
             host.wanshift(&["plan"])
                 .contains("block browsing-in-session")
         );
+        // A window that is half a day away, in the zone of the policy.
+        let (hour, word) = match SystemClock.wall() {
+            WallClock::Trusted(date) => {
+                let zone = TimeZone::get("Europe/Paris").unwrap();
+                (date.to_zoned(zone).hour(), "rests by its schedule")
+            }
+            WallClock::Untrusted(_) => (0, "is not synchronised"),
+        };
+        let schedule = format!("{:02}:00-{:02}:00", (hour + 11) % 24, (hour + 13) % 24);
         host.edit(
             "policy.d/20-telework.toml",
             "[block.browsing-in-session]",
-            "[block.browsing-in-session]\nschedule = \"mon-fri 08:00-12:00\"",
+            &format!("[block.browsing-in-session]\nschedule = \"{schedule}\""),
         );
         let output = host.run(&["plan"]);
         let talk = String::from_utf8_lossy(&output.stderr);
         assert!(
-            talk.contains("browsing-in-session") && talk.contains("schedule"),
+            talk.contains("browsing-in-session") && talk.contains(word) && talk.contains(&schedule),
             "{talk}"
         );
         let told = host.wanshift(&["plan"]);
-        assert!(told.contains("schedule mon-fri"), "{told}");
+        let lifts = told.contains(&format!("schedule {schedule}"));
+        assert_eq!(lifts, word.starts_with("rests"), "{told}");
         host.edit(
             "policy.d/20-telework.toml",
             "[phase.telework]",

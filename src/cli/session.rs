@@ -1,22 +1,28 @@
 //! What the verbs that look at the kernel have in common.
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use jiff::tz::TimeZone;
 use nix::unistd::{Uid, User};
 use serde::Serialize;
 
 use super::Global;
 use super::output::{Failure, Format, Output};
 use crate::check::{Note, surroundings, unsupported};
+use crate::clock::SystemClock;
+use crate::engine::calendar::resting;
 use crate::engine::{Engine, EngineError};
 use crate::executor::change::Order;
 use crate::kernel::Kernel;
 use crate::load::{Choice, Trust, load};
+use crate::model::calendar::Calendar;
+use crate::model::desired::Standing;
 use crate::model::hold::Established;
 use crate::model::names::{BlockName, ConditionName, PhaseName};
-use crate::model::readings::Latches;
+use crate::model::readings::{Latches, WallClock};
 use crate::model::state::KernelState;
 use crate::policy::{Fault, Faults, Policy, Source, read, report};
 use crate::store::{Record, RecordState, Store};
@@ -185,7 +191,7 @@ pub fn holder(order: &Order) -> String {
     )
 }
 
-/// Decides about `phase` by what is true: for entering it, or for going on with it where it `keeps`.
+/// Decides about `phase` by what is true and by the time: for entering it, or for going on with it where it `keeps`.
 pub fn engine(
     policy: &Arc<Policy>,
     phase: PhaseName,
@@ -197,7 +203,12 @@ pub fn engine(
     } else {
         Engine::entering
     };
-    decide(Arc::clone(policy), phase, latches.names())
+    let standing = Standing {
+        resting: resting(policy, SystemClock.wall()).0,
+        drained: BTreeSet::new(),
+    };
+    let engine = decide(Arc::clone(policy), phase, latches.names())?;
+    Ok(engine.standing(standing))
 }
 
 /// The blocks that a phase brings, each with whether the condition that lifts it is true.
@@ -230,27 +241,59 @@ pub fn no_longer(engine: &Engine) -> Vec<String> {
     lifted.chain(over).collect()
 }
 
-/// Which of a phase's promises this version does not keep.
+/// What of a phase's blocks does not hold now, or not as written, or is followed by nobody once the verb is over.
 pub fn not_held(engine: &Engine) -> Vec<String> {
     let phase = engine.phase();
+    let date = SystemClock.wall();
     let told = |(name, _): (&BlockName, Option<&ConditionName>)| {
         let block = engine.policy().blocks().get(name)?;
-        if block.schedule.is_some() {
-            return Some(format!(
-                "block `{name}` of phase `{phase}` is not held yet by this version, which follows no schedule: its traffic passes"
-            ));
-        }
-        matches!(block.established, Established::Drain(_)).then(|| {
+        let schedule = block.schedule.as_ref().map(|schedule| {
+            let zone = engine.policy().host().timezone.clone();
+            scheduled(name, phase, schedule, date, zone)
+        });
+        let drain = matches!(block.established, Established::Drain(_)).then(|| {
             format!(
                 "block `{name}` of phase `{phase}` lets connections that are open already go on for as long as they last: \
                  `drain_for` is not bounded yet by this version"
             )
-        })
+        });
+        Some(schedule.into_iter().chain(drain))
     };
     blocks(engine)
         .filter(|(_, lifted)| lifted.is_none())
         .filter_map(told)
+        .flatten()
         .collect()
+}
+
+/// What a block does by its schedule, and until when.
+fn scheduled(
+    name: &BlockName,
+    phase: &PhaseName,
+    schedule: &Calendar,
+    date: WallClock,
+    zone: TimeZone,
+) -> String {
+    let WallClock::Trusted(date) = date else {
+        return format!(
+            "block `{name}` of phase `{phase}` holds whatever its schedule ({schedule}) says: \
+             the host's clock is not synchronised, and no block lifts by it"
+        );
+    };
+    let now = date.to_zoned(zone);
+    let (does, then) = if schedule.holds_at(&now) {
+        ("holds", "lifts it")
+    } else {
+        ("rests", "brings it")
+    };
+    let until = schedule.next_change(&now).map_or_else(String::new, |at| {
+        let at = at.to_zoned(now.time_zone().clone());
+        format!(
+            " until {}: nothing {then} then but an apply",
+            at.strftime("%Y-%m-%d %H:%M")
+        )
+    });
+    format!("block `{name}` of phase `{phase}` {does} by its schedule ({schedule}){until}")
 }
 
 /// What of this host the policy does not reach. Where it cannot be seen, that is what is said: nothing else hangs

@@ -3,7 +3,9 @@
 //! The engine knows no clock and no kernel. It is told what was asked for and what time it is, and
 //! answers with [`Desired`] and the next time at which the answer will be another.
 
+pub mod calendar;
 pub mod condition;
+pub mod dates;
 pub mod effects;
 pub mod meter;
 mod ramp;
@@ -15,7 +17,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::model::desired::{Desired, Holding, Reasons};
+use crate::model::desired::{Desired, Hold, Holding, Reasons, Standing};
+use crate::model::hold::Established;
 use crate::model::names::{BlockName, ConditionName, PhaseName, PoolName};
 use crate::model::node::{NodeKey, Place};
 use crate::model::phase::Phase;
@@ -31,6 +34,7 @@ pub struct Engine {
     policy: Arc<Policy>,
     phase: PhaseName,
     latched: BTreeSet<ConditionName>,
+    standing: Standing,
     ramp: Option<Ramp>,
 }
 
@@ -116,6 +120,7 @@ impl Engine {
             policy,
             phase,
             latched: BTreeSet::new(),
+            standing: Standing::default(),
             ramp: None,
         })
     }
@@ -209,6 +214,14 @@ impl Engine {
         self.lifted(until).then_some((until, phase.then.as_ref()))
     }
 
+    /// The same, where blocks stand like that. Of an engine that was not told no block rests, and those that drain go on
+    /// draining.
+    #[must_use]
+    pub fn standing(mut self, standing: Standing) -> Self {
+        self.standing = standing;
+        self
+    }
+
     /// The same, on its way since `now` from what is held by each place so far: over the phase's ramp,
     /// or at once where no share that is held changes.
     #[must_use]
@@ -238,8 +251,17 @@ impl Engine {
     /// capacity that a block is to free is free before it is given out.
     #[must_use]
     pub fn leaving(mut self, blocks: BTreeSet<BlockName>) -> Self {
+        let blocks: Vec<(BlockName, Hold)> = blocks
+            .into_iter()
+            .map(|name| {
+                let hold = self.hold(&name).unwrap_or(Hold::Rejecting);
+                (name, hold)
+            })
+            .collect();
         if let Some(ramp) = &mut self.ramp {
-            ramp.start.blocks.extend(blocks);
+            for (name, hold) in blocks {
+                ramp.start.blocks.entry(name).or_insert(hold);
+            }
         }
         self
     }
@@ -309,23 +331,31 @@ impl Engine {
         }
     }
 
-    /// The blocks that hold in `phase`: those that it brings, without those that are lifted. One that follows a
-    /// calendar is not among them, for it would have to come and go by itself.
-    fn blocks(&self, phase: &Phase) -> BTreeSet<BlockName> {
-        let held = |name: &&BlockName| {
-            let block = self.policy.blocks().get(*name);
-            block.is_some_and(|block| {
-                let lifted = block.until.as_ref().is_some_and(|until| self.lifted(until));
-                block.schedule.is_none() && !lifted
-            })
+    /// The blocks that hold in `phase`: those that it brings, without those that are lifted and those that rest.
+    fn blocks(&self, phase: &Phase) -> BTreeMap<BlockName, Hold> {
+        let held = |name: &BlockName| {
+            let block = self.policy.blocks().get(name)?;
+            let lifted = block.until.as_ref().is_some_and(|until| self.lifted(until));
+            let rests = block.schedule.is_some() && self.standing.resting.contains(name);
+            (!lifted && !rests).then_some((name.clone(), self.hold(name)?))
         };
-        phase.blocks.iter().filter(held).cloned().collect()
+        phase.blocks.iter().filter_map(held).collect()
+    }
+
+    /// How a block holds where it does; `None` where the policy does not have it.
+    fn hold(&self, name: &BlockName) -> Option<Hold> {
+        let drained = self.standing.drained.contains(name);
+        Some(match self.policy.blocks().get(name)?.established {
+            Established::Drain(_) if !drained => Hold::Draining,
+            Established::Drain(_) | Established::Cut => Hold::Rejecting,
+        })
     }
 
     /// Why everything is as it is.
     #[must_use]
     pub fn reasons(&self) -> Reasons {
-        reasons::reasons(&self.policy, &self.phase, &self.goal().blocks)
+        let held = self.goal().blocks;
+        reasons::reasons(&self.policy, &self.phase, &held, &self.standing)
     }
 
     /// When [`Self::desired`] will next give another answer; `None` where it will not by itself.

@@ -62,11 +62,14 @@ pub fn between(start: &Desired, goal: &Desired, at: Fraction) -> Desired {
         };
         (key.clone(), holding)
     };
+    // How one holds is the goal's to say.
+    let mut blocks = start.blocks.clone();
+    blocks.extend(goal.blocks.iter().map(|(name, hold)| (name.clone(), *hold)));
     Desired {
         phase: goal.phase.clone(),
         pools: goal.pools.clone(),
         nodes: goal.nodes.iter().map(point).collect(),
-        blocks: start.blocks.union(&goal.blocks).cloned().collect(),
+        blocks,
     }
 }
 

@@ -1,18 +1,23 @@
 //! Why each place is as it is: where that which decides it was written.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::model::circuit::Circuit;
 use crate::model::class::{Class, Site, SiteClass};
-use crate::model::desired::{BlockGrounds, Grounds, Reason, Reasons};
-use crate::model::hold::Block;
+use crate::model::desired::{BlockGrounds, Grounds, Hold, Reason, Reasons, Standing};
+use crate::model::hold::{Block, Established};
 use crate::model::names::{BlockName, ClassName, Origin, PhaseName, SiteName};
 use crate::model::node::Place;
 use crate::model::phase::Phase;
 use crate::policy::Policy;
 
 /// The reasons for each place in `phase`, and for each block, of which `held` hold.
-pub fn reasons(policy: &Policy, phase: &PhaseName, held: &BTreeSet<BlockName>) -> Reasons {
+pub fn reasons(
+    policy: &Policy,
+    phase: &PhaseName,
+    held: &BTreeMap<BlockName, Hold>,
+    standing: &Standing,
+) -> Reasons {
     let Some(phase) = policy.phases().get(phase) else {
         return Reasons::default();
     };
@@ -42,7 +47,7 @@ pub fn reasons(policy: &Policy, phase: &PhaseName, held: &BTreeSet<BlockName>) -
         .collect();
     let blocks = policy.blocks().values();
     let blocks = blocks.map(|block| {
-        let grounds = writing.block(block, held.contains(&block.name));
+        let grounds = writing.block(block, held.get(&block.name).copied(), standing);
         (block.name.clone(), grounds)
     });
     Reasons {
@@ -60,16 +65,23 @@ struct Writing<'a> {
 
 impl Writing<'_> {
     /// Why a block holds or does not, and where it is said what it is about.
-    fn block(&self, block: &Block, held: bool) -> BlockGrounds {
+    fn block(&self, block: &Block, held: Option<Hold>, standing: &Standing) -> BlockGrounds {
         let phase = &self.phase.name;
         let brought = self.phase.blocks.contains(&block.name);
-        let rules = self.reason("block".to_owned(), Some(&block.origin));
+        let rests = standing.resting.contains(&block.name);
+        let rules = match (held, block.established) {
+            (Some(Hold::Rejecting), Established::Drain(_)) => "drain over",
+            (None | Some(Hold::Draining | Hold::Rejecting), _) => "block",
+        };
+        let rules = self.reason(rules, Some(&block.origin));
         let held = match (&block.schedule, &block.until) {
-            _ if held => self.reason(format!("phase.{phase}"), Some(&self.phase.origin)),
+            _ if held.is_some() => self.reason(format!("phase.{phase}"), Some(&self.phase.origin)),
             _ if !brought => self.reason(format!("not in phase.{phase}"), Some(&self.phase.origin)),
-            (Some(schedule), _) => self.reason(format!("schedule {schedule}"), Some(&block.origin)),
-            (None, Some(until)) => self.reason(format!("lifted by {until}"), Some(&block.origin)),
-            (None, None) => rules.clone(),
+            (Some(schedule), _) if rests => {
+                self.reason(format!("schedule {schedule}"), Some(&block.origin))
+            }
+            (_, Some(until)) => self.reason(format!("lifted by {until}"), Some(&block.origin)),
+            (_, None) => rules.clone(),
         };
         BlockGrounds { held, rules }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::error::ChangeError;
 use crate::engine::Engine;
 use crate::kernel::{Kernel, KernelError, Scope};
-use crate::lower::{Facts, Lowered, lower};
+use crate::lower::{Absent, Facts, Lowered, lower};
 use crate::model::desired::{Desired, Holding};
 use crate::model::filter::Table;
 use crate::model::ids::Ids;
@@ -25,7 +25,7 @@ pub struct Survey {
     pub ids: Ids,
 }
 
-/// Looks at the kernel.
+/// Looks at the kernel, to decide by it where devices that are not there are refused or waited for.
 ///
 /// # Errors
 /// Where it cannot be read.
@@ -33,11 +33,15 @@ pub fn survey(
     kernel: &mut dyn Kernel,
     policy: &Policy,
     mut ids: Ids,
+    absent: Absent,
 ) -> Result<Survey, KernelError> {
     let observed = kernel.observe(Scope::All)?;
     learn(&mut ids, policy, &observed.state);
     let leaves = kernel.leaves()?;
-    let facts = Facts::of(&observed, leaves);
+    let facts = Facts {
+        absent,
+        ..Facts::of(&observed, leaves)
+    };
     Ok(Survey {
         observed,
         facts,
@@ -130,7 +134,8 @@ pub struct Prospect {
     pub goal: Lowered,
 }
 
-/// Works out what `engine`, which enters a phase or goes on with one, comes to here. Writes nothing.
+/// Works out what `engine`, which enters a phase or goes on with one, comes to here, where every device is there.
+/// Writes nothing.
 ///
 /// # Errors
 /// Where the phase cannot hold here.
@@ -140,8 +145,23 @@ pub fn prospect(
     engine: Engine,
     now: Moment,
 ) -> Result<Prospect, ChangeError> {
+    prospect_with(kernel, ids, engine, now, Absent::Refused)
+}
+
+/// The same, where a device that is not there is refused or waited for. Once it is there, the next prospect has what is
+/// on it too.
+///
+/// # Errors
+/// Where the phase cannot hold here.
+pub fn prospect_with(
+    kernel: &mut dyn Kernel,
+    ids: Ids,
+    engine: Engine,
+    now: Moment,
+    absent: Absent,
+) -> Result<Prospect, ChangeError> {
     let policy = engine.policy();
-    let mut survey = survey(kernel, policy, ids)?;
+    let mut survey = survey(kernel, policy, ids, absent)?;
     let goal = engine.goal();
     let known = survey.ids.clone();
     let mut lowered =

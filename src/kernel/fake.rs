@@ -1,15 +1,17 @@
 //! A kernel in memory, with the manners of the real one that matter here: what it refuses, and what it
 //! accepts in silence. A test asks both the same questions.
 
+mod count;
 mod down;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::tc::htb::INNER_QUANTUM;
+use super::tc::stats::Counters;
 use super::{Kernel, KernelError, OpError, Scope};
 use crate::model::class::Priority;
-use crate::model::names::DeviceName;
+use crate::model::names::{BlockName, DeviceName};
 use crate::model::state::{
     ClassId, Device, Ifb, Leaf, LeafKind, Major, Minor, Observed, Role, Root, Selector, TcClass,
     Tree,
@@ -31,6 +33,10 @@ pub struct FakeKernel {
     filtered: BTreeSet<DeviceName>,
     /// The highest index that a device ever had: none is given twice.
     last_index: u32,
+    /// What classes counted, where it is not zero.
+    counted: BTreeMap<(DeviceName, ClassId), Counters>,
+    /// What blocks rejected, where it is not zero.
+    rejected: BTreeMap<BlockName, u64>,
 }
 
 impl FakeKernel {
@@ -61,6 +67,8 @@ impl FakeKernel {
             hidden: BTreeMap::new(),
             filtered: BTreeSet::new(),
             last_index,
+            counted: BTreeMap::new(),
+            rejected: BTreeMap::new(),
         }
     }
 
@@ -127,6 +135,7 @@ impl FakeKernel {
                 self.tree(device, *major)
                     .map_err(|_| refused(22, "Invalid handle"))?;
                 self.observed.state.trees.remove(device);
+                self.counted.retain(|(at, _), _| at != device);
                 self.observed
                     .strangers
                     .retain(|stranger| stranger.device != *device);
@@ -185,6 +194,7 @@ impl FakeKernel {
             Op::SetFeed { device, from, to } => self.set_feed(device, *from, *to),
             Op::SetTable { to, .. } => {
                 self.observed.state.table.clone_from(to);
+                self.forget_rejected();
                 Ok(())
             }
         }
@@ -258,6 +268,8 @@ impl FakeKernel {
             return Err(refused(16, "Device or resource busy"));
         }
         let parent = tree.classes.remove(&id.minor).and_then(|gone| gone.parent);
+        self.counted.remove(&(device.clone(), id));
+        let tree = self.tree(device, id.major)?;
         let childless =
             parent.filter(|parent| !tree.classes.values().any(|c| c.parent == Some(*parent)));
         if let Some(minor) = childless
@@ -299,6 +311,20 @@ impl Kernel for FakeKernel {
 
     fn way(&mut self, _: IpAddr, to: IpAddr) -> Result<Option<DeviceName>, KernelError> {
         Ok(self.ways.get(&to).cloned())
+    }
+
+    fn counters(
+        &mut self,
+        device: &DeviceName,
+        major: Major,
+        into: &mut Vec<(ClassId, Counters)>,
+    ) -> Result<(), KernelError> {
+        self.read_counters(device, major, into);
+        Ok(())
+    }
+
+    fn rejected(&mut self) -> Result<BTreeMap<BlockName, u64>, KernelError> {
+        Ok(self.read_rejected())
     }
 }
 

@@ -8,12 +8,12 @@ pub mod routes;
 mod speed;
 pub mod tc;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use thiserror::Error;
 
-use crate::model::names::DeviceName;
+use crate::model::names::{BlockName, DeviceName};
 use crate::model::state::{ClassId, KernelState, LeafKind, Major, Observed};
 use crate::model::surroundings::{Neighbour, Surroundings};
 use crate::plan::op::Op;
@@ -69,6 +69,33 @@ pub trait Kernel {
     fn speed(&mut self, device: &DeviceName) -> Result<Option<Rate>, KernelError> {
         let _ = device;
         Ok(None)
+    }
+
+    /// Reads the counters of the classes of a device's tree into `into`, which is cleared first.
+    /// Where there is no such device there are no counters, nor in a kernel that is asked for other things.
+    ///
+    /// A class that is not among them is not at zero: it is unknown.
+    ///
+    /// # Errors
+    /// Where the read fails.
+    fn counters(
+        &mut self,
+        device: &DeviceName,
+        major: Major,
+        into: &mut Vec<(ClassId, Counters)>,
+    ) -> Result<(), KernelError> {
+        let _ = (device, major);
+        into.clear();
+        Ok(())
+    }
+
+    /// How many packets each block has rejected since its counter was made. A block that is not there rejected
+    /// none; nothing, of a kernel that is asked for other things.
+    ///
+    /// # Errors
+    /// Where the read fails.
+    fn rejected(&mut self) -> Result<BTreeMap<BlockName, u64>, KernelError> {
+        Ok(BTreeMap::new())
     }
 }
 
@@ -160,28 +187,6 @@ impl Host {
         let socket = RouteSocket::open().map_err(KernelError::Socket)?;
         Ok(Self { socket })
     }
-
-    /// Reads the counters of the classes of a device's tree into `into`, which is cleared first.
-    /// Where there is no such device there are no counters.
-    ///
-    /// # Errors
-    /// Where the read fails.
-    pub fn counters(
-        &mut self,
-        device: &DeviceName,
-        major: Major,
-        into: &mut Vec<(ClassId, Counters)>,
-    ) -> Result<(), KernelError> {
-        let failed = |cause| KernelError::Read {
-            what: "the counters of the traffic classes",
-            cause,
-        };
-        into.clear();
-        match link::index_of(&mut self.socket, device).map_err(failed)? {
-            Some(index) => tc::stats::read(&mut self.socket, index, major, into).map_err(failed),
-            None => Ok(()),
-        }
-    }
 }
 
 impl Kernel for Host {
@@ -266,6 +271,27 @@ impl Kernel for Host {
             what: "the speed of a device",
             cause,
         })
+    }
+
+    fn counters(
+        &mut self,
+        device: &DeviceName,
+        major: Major,
+        into: &mut Vec<(ClassId, Counters)>,
+    ) -> Result<(), KernelError> {
+        let failed = |cause| KernelError::Read {
+            what: "the counters of the traffic classes",
+            cause,
+        };
+        into.clear();
+        match link::index_of(&mut self.socket, device).map_err(failed)? {
+            Some(index) => tc::stats::read(&mut self.socket, index, major, into).map_err(failed),
+            None => Ok(()),
+        }
+    }
+
+    fn rejected(&mut self) -> Result<BTreeMap<BlockName, u64>, KernelError> {
+        nft::rejected()
     }
 }
 

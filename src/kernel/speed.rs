@@ -44,7 +44,8 @@ struct Settings {
 /// Where there is no socket to ask by.
 pub fn speed(device: &DeviceName) -> io::Result<Option<Rate>> {
     let socket = socket(
-        AddressFamily::Inet,
+        // Any kind of socket will do; a service that is confined has this one.
+        AddressFamily::Unix,
         SockType::Datagram,
         SockFlag::SOCK_CLOEXEC,
         None,

@@ -6,6 +6,7 @@ mod criteria;
 mod feeds;
 pub mod figures;
 mod layout;
+mod missing;
 mod names;
 mod session;
 mod trees;
@@ -18,6 +19,7 @@ use thiserror::Error;
 
 use classify::ClassifyError;
 pub use layout::{Layout, Top, departures, layouts};
+pub use missing::missing;
 pub use names::Names;
 pub use session::places_of_replies;
 pub use trees::trees;
@@ -31,6 +33,16 @@ use crate::model::state::{
 };
 use crate::policy::Policy;
 
+/// What becomes of a decision where a device that the policy names is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Absent {
+    /// It cannot hold: who ordered it learns that at once.
+    #[default]
+    Refused,
+    /// All else holds, and what is on the device waits until it is there.
+    Waited,
+}
+
 /// What the kernel can do and what stands around us: all that lowering takes from observation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
@@ -42,6 +54,8 @@ pub struct Facts {
     pub strangers: Vec<Stranger>,
     /// Who made the `clsact` of each device that leads to our IFB.
     pub clsacts: BTreeMap<DeviceName, Clsact>,
+    /// What becomes of a decision where a device is not there.
+    pub absent: Absent,
 }
 
 impl Facts {
@@ -58,7 +72,15 @@ impl Facts {
                 .iter()
                 .map(|(device, feed)| (device.clone(), feed.clsact))
                 .collect(),
+            absent: Absent::Refused,
         }
+    }
+
+    /// The same, where devices that are not there are waited for.
+    #[must_use]
+    pub fn waiting(mut self) -> Self {
+        self.absent = Absent::Waited;
+        self
     }
 
     /// The devices that one stands on, from the highest down.
@@ -186,6 +208,9 @@ pub struct Lowered {
 }
 
 /// Works out what the kernel should hold for `desired`; new places get their numbers in `ids`.
+///
+/// Where devices that are not there are waited for ([`Absent::Waited`]), the trees on them are left out, and their places
+/// have their numbers all the same: rules go by the names of devices, and are as always.
 ///
 /// # Errors
 /// All that stands in the way, not the first only.

@@ -326,7 +326,7 @@ capacity = "4mbit"
             mask: policy.host().mark_mask,
         })
         .unwrap();
-        let table = classify::table(&policy, &BTreeSet::new(), &ids).unwrap();
+        let table = classify::table(&policy, &BTreeMap::new(), &ids).unwrap();
         let entry = ChainRole::Up("wan".parse().unwrap()).name();
         let points = [0, 18, 46];
         let pairs = points

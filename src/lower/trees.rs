@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::iter::once;
 
 use super::layout::{Layout, Top, arrivals, layouts};
-use super::{Facts, LowerError, figures};
+use super::{Absent, Facts, LowerError, figures};
 use crate::model::circuit::{Circuit, LeafChoice, LinkLayer, Overhead, Pool, TakeOver};
 use crate::model::class::{Priority, Weight};
 use crate::model::desired::{Desired, Holding};
@@ -56,6 +56,9 @@ fn in_shared_tree(share: Rate, control: Rate) -> Rate {
     Rate::floor(share.bits().saturating_sub(control.bits()))
 }
 
+/// The packets of an ordinary Ethernet device, for what arrives where none of the devices by which it would is there yet.
+const ETHERNET: (u32, u32, u32) = (1_500, 14, 65_536);
+
 /// The making of one tree.
 struct Making<'a> {
     policy: &'a Policy,
@@ -83,7 +86,7 @@ impl Framing {
 }
 
 impl Making<'_> {
-    /// The tree; `None` where something stands in the way.
+    /// The tree; `None` where something stands in the way, or its device is waited for.
     fn tree(&mut self) -> Option<Tree> {
         let layout = self.layout;
         let before = self.errors.len();
@@ -125,10 +128,7 @@ impl Making<'_> {
         if layout.direction == Direction::Up {
             let device = self.facts.devices.get(&layout.device);
             if device.is_none() && layout.circuits().all(|own| own.device != layout.device) {
-                self.errors.push(LowerError::NoDevice {
-                    who: layout.owner(),
-                    device: layout.device.clone(),
-                });
+                self.lacks(layout.owner(), &layout.device);
             }
             return device.cloned();
         }
@@ -160,7 +160,22 @@ impl Making<'_> {
             ),
             edge: Edge::None,
         };
-        Some(arrive.fold(none, largest))
+        let mut arriving = arrive.fold(none, largest);
+        if arriving.mtu == 0 {
+            (arriving.mtu, arriving.header, arriving.gso_max) = ETHERNET;
+        }
+        Some(arriving)
+    }
+
+    /// A device is not there.
+    fn lacks(&mut self, who: String, device: &DeviceName) {
+        match self.facts.absent {
+            Absent::Refused => self.errors.push(LowerError::NoDevice {
+                who,
+                device: device.clone(),
+            }),
+            Absent::Waited => {}
+        }
     }
 
     /// Whether a circuit can be shaped through its device.
@@ -169,10 +184,7 @@ impl Making<'_> {
             return; // It is said where its upward tree is made.
         }
         if !self.facts.devices.contains_key(&circuit.device) {
-            self.errors.push(LowerError::NoDevice {
-                who: format!("circuit `{}`", circuit.name),
-                device: circuit.device.clone(),
-            });
+            self.lacks(format!("circuit `{}`", circuit.name), &circuit.device);
         }
         for name in arrivals(circuit) {
             let Some(device) = self.facts.devices.get(name) else {

@@ -19,9 +19,28 @@ pub struct Desired {
     pub pools: BTreeMap<PoolName, Rates>,
     /// What each place has.
     pub nodes: BTreeMap<NodeKey, Holding>,
-    /// The blocks that hold.
+    /// The blocks that hold, and how.
     #[serde(default)]
-    pub blocks: BTreeSet<BlockName>,
+    pub blocks: BTreeMap<BlockName, Hold>,
+}
+
+/// How a block holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Hold {
+    /// Connections that were open when it began may finish.
+    Draining,
+    /// All that it is about is rejected.
+    Rejecting,
+}
+
+/// What is known of blocks beside the phase and the conditions.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Standing {
+    /// Those whose schedules let them rest now.
+    pub resting: BTreeSet<BlockName>,
+    /// Those that have been draining for as long as they may.
+    pub drained: BTreeSet<BlockName>,
 }
 
 /// What a place in a tree has.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::calendar::Calendar;
 use super::class::PortRange;
 use super::names::{BlockName, CircuitName, ConditionName, DeviceName, EventName, Origin};
 use crate::units::Rate;
@@ -25,8 +26,8 @@ pub struct Block {
     pub except: Vec<Exception>,
     /// What becomes of connections that are open already.
     pub established: Established,
-    /// When it holds, within the time that it holds at all; always where `None`. Kept as written.
-    pub schedule: Option<String>,
+    /// When it holds, within the time that it holds at all; always where `None`.
+    pub schedule: Option<Calendar>,
     /// The condition that lifts it.
     pub until: Option<ConditionName>,
     /// Where it was written.

@@ -1,5 +1,6 @@
 //! The vocabulary: what a policy speaks of, what should hold, and what the kernel shows.
 
+pub mod calendar;
 pub mod circuit;
 pub mod class;
 pub mod counters;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
+use std::ops::Range;
 use std::str::FromStr;
 
 use ipnet::IpNet;
@@ -160,6 +161,21 @@ impl<'t> Cx<'t> {
         }
         self.wrong_type(item);
         None
+    }
+
+    /// Where a part of a text stands in its file; the whole where it was written with escapes, or over several lines.
+    pub(super) fn within(&self, whole: At, text: &str, part: Range<usize>) -> At {
+        let source = self.sources.get(whole.file);
+        let written = source.and_then(|source| source.text.get(whole.start..whole.end));
+        let inner = written.and_then(|written| written.get(1..written.len().checked_sub(1)?));
+        if part.is_empty() || inner != Some(text) {
+            return whole;
+        }
+        At {
+            start: whole.start + 1 + part.start,
+            end: whole.start + 1 + part.end,
+            ..whole
+        }
     }
 
     /// A text that reads as a `T`.

@@ -6,7 +6,8 @@ use super::cx::{Cx, Item, Table, Written};
 use super::document::Value;
 use super::matching::{addresses, families, service};
 use super::spec::{Kind, Shape, Spec, may, must};
-use super::value;
+use super::{schedule, value};
+use crate::model::calendar::Calendar;
 use crate::model::hold::{Block, Combine, Condition, ConditionTerm, Established, Exception};
 
 /// How long a drained connection may last where the block does not say.
@@ -41,8 +42,8 @@ pub(super) static BLOCK: Spec = Spec {
         ),
         may(
             "schedule",
-            Shape::Text("mon-fri 08:00-12:00"),
-            "when it holds",
+            Shape::Schedule,
+            "when it holds, in local time; a window past midnight is of the day on which it begins",
         ),
         may(
             "until",
@@ -143,24 +144,26 @@ fn established<'t>(cx: &mut Cx<'t>, table: &Table<'t>) -> Established {
     Established::Cut
 }
 
-/// Calendars are read where they are followed; here only what cannot be one is refused.
-fn schedule<'t>(cx: &mut Cx<'t>, item: Item<'t>) -> Option<String> {
+/// A calendar; what is wrong with it is shown at the word, where the text stands as it was written.
+fn schedule<'t>(cx: &mut Cx<'t>, item: Item<'t>) -> Option<Calendar> {
     let text = cx.text(item)?;
-    let plain = |c: char| c.is_ascii_alphanumeric() || " ,:*/-.".contains(c);
-    if text.trim().is_empty() || text.len() > 200 || !text.chars().all(plain) {
-        cx.fault(item.at, "this is no schedule").help(
-            "write days and times, such as \"mon-fri 08:00-12:00\": letters, digits and ` ,:*/-.`",
-        );
-        return None;
+    match schedule::read(text) {
+        Ok(calendar) => {
+            if cx.zone.is_none() {
+                cx.fault(
+                    item.at,
+                    "a schedule is local, and the host has no `timezone`",
+                )
+                .help("set `timezone` in the host's file");
+            }
+            Some(calendar)
+        }
+        Err(misread) => {
+            let at = cx.within(item.at, text, misread.at);
+            cx.fault(at, misread.message).help(misread.help);
+            None
+        }
     }
-    if cx.zone.is_none() {
-        cx.fault(
-            item.at,
-            "a schedule is local, and the host has no `timezone`",
-        )
-        .help("set `timezone` in the host's file");
-    }
-    Some(text.to_owned())
 }
 
 /// `[condition.C]`

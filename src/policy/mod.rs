@@ -25,6 +25,7 @@ mod phase;
 mod promise;
 mod report;
 mod root;
+mod schedule;
 mod schema;
 mod services;
 mod spec;

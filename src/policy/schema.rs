@@ -68,10 +68,15 @@ fn directions(one: &Value) -> Value {
 
 fn of(shape: Shape) -> Value {
     const RATE: &str = r"^[0-9]+(\.[0-9]+)? *([kmgtKMGT][iI]?)?[bB][iI][tT]$";
+    const SCHEDULE: &str = concat!(
+        r"^[ ,\t]*(((mon|tue|wed|thu|fri|sat|sun)(-(mon|tue|wed|thu|fri|sat|sun))?[ ,\t]+)*",
+        r"([01][0-9]|2[0-3]):[0-5][0-9]-(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)([ ,\t]+|$))+$"
+    );
     let text = json!({ "type": "string" });
     let rate = json!({ "type": "string", "pattern": RATE });
     match shape {
         Shape::Rate => rate,
+        Shape::Schedule => json!({ "type": "string", "pattern": SCHEDULE }),
         Shape::Rates => directions(&rate),
         Shape::Amounts => {
             let percent = json!({ "type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?%$" });

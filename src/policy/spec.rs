@@ -55,6 +55,8 @@ pub(super) enum Shape {
     Duration,
     /// A point in time.
     Date,
+    /// Days and times of a week.
+    Schedule,
     /// True or false.
     Bool,
     /// A whole number between two bounds, both included.
@@ -98,6 +100,7 @@ impl Shape {
             Self::Amounts => "a rate or a percentage, or one for each direction".to_owned(),
             Self::Duration => "a duration".to_owned(),
             Self::Date => "a date".to_owned(),
+            Self::Schedule => "days and times of a week".to_owned(),
             Self::Bool => "true or false".to_owned(),
             Self::Integer(least, most) => format!("a whole number from {least} to {most}"),
             Self::Mask => "a mask of bits".to_owned(),
@@ -128,6 +131,7 @@ impl Shape {
             }
             Self::Duration => "\"90s\", \"5m\" or \"1h30m\"".to_owned(),
             Self::Date => "\"2020-03-30T08:00\"".to_owned(),
+            Self::Schedule => "\"mon-fri 08:00-12:00, 13:30-18:00\"".to_owned(),
             Self::Bool => "true".to_owned(),
             Self::Integer(least, _) => least.to_string(),
             Self::Mask => "\"0xffff0000\"".to_owned(),

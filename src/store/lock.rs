@@ -1,11 +1,13 @@
 //! One writer for each state directory.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io::{ErrorKind, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use nix::unistd::{Gid, Uid, geteuid, setfsgid, setfsuid};
 use thiserror::Error;
 
 use super::StoreError;
@@ -51,16 +53,10 @@ impl Lock {
             path: directory.to_owned(),
             cause,
         };
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            // As it was looked at: a link is not followed, a FIFO does not hang us.
-            .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC).bits())
-            .open(directory.join(FILE))
-            .map_err(fail)?;
+        let mut file = {
+            let _rights = OwnersRights::of(directory)?;
+            open_or_make(&directory.join(FILE)).map_err(fail)?
+        };
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -98,6 +94,70 @@ fn name(file: &mut File) -> String {
     let mut held = String::new();
     let _ = file.read_to_string(&mut held);
     held.lines().next().unwrap_or("unnamed").to_owned()
+}
+
+fn open_or_make(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        // As it was looked at: a link is not followed, a FIFO does not hang us.
+        .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC).bits())
+        .open(path)
+}
+
+/// While it lives, this thread opens and makes files with the rights of the owner of the state directory and no
+/// others: what root makes there is the service's at once, and a link that the service's user put there
+/// leads root to nothing that this user could not write.
+///
+/// It is of one thread, and is not to be held while other files are opened.
+#[derive(Debug)]
+pub(super) struct OwnersRights {
+    /// Root's, where they were laid down.
+    before: Option<(Uid, Gid)>,
+}
+
+impl OwnersRights {
+    /// Takes them, where `directory` is there, is somebody else's and we are root: nobody else could.
+    pub(super) fn of(directory: &Path) -> Result<Self, StoreError> {
+        let fail = |cause| StoreError::Directory {
+            path: directory.to_owned(),
+            cause,
+        };
+        let owner = match std::fs::metadata(directory) {
+            Ok(facts) => (Uid::from_raw(facts.uid()), Gid::from_raw(facts.gid())),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Ok(Self { before: None });
+            }
+            Err(cause) => return Err(fail(cause)),
+        };
+        if !geteuid().is_root() || owner.0.is_root() {
+            return Ok(Self { before: None });
+        }
+        // The group first: afterwards we may not.
+        let group = setfsgid(owner.1);
+        let user = setfsuid(owner.0);
+        let rights = Self {
+            before: Some((user, group)),
+        };
+        // Asked again, each gives what is so now.
+        if (setfsuid(owner.0), setfsgid(owner.1)) == owner {
+            Ok(rights)
+        } else {
+            Err(fail(Errno::EPERM.into()))
+        }
+    }
+}
+
+impl Drop for OwnersRights {
+    fn drop(&mut self) {
+        if let Some((user, group)) = self.before {
+            setfsuid(user);
+            setfsgid(group);
+        }
+    }
 }
 
 /// The files that are ours in the state directory, with those that SQLite puts beside its own.

@@ -16,6 +16,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use thiserror::Error;
 
+use lock::OwnersRights;
 pub use lock::{Lock, LockError};
 pub use record::{NewRecord, Record, RecordId, RecordState, Supersede};
 
@@ -113,6 +114,8 @@ impl Store {
     /// Where the directory cannot be used, or what is there is no store of ours.
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
         lock::make_directory(directory)?;
+        // SQLite opens its journal with the first commit, and keeps it open.
+        let _rights = OwnersRights::of(directory)?;
         let path = directory.join(FILE);
         let connection = Connection::open(&path).map_err(sqlite("open a connection", &path))?;
         let store = Self {
@@ -130,6 +133,7 @@ impl Store {
     /// Where what is there is no store of ours.
     pub fn read(directory: &Path) -> Result<Option<Self>, StoreError> {
         lock::look_at(directory)?;
+        let _rights = OwnersRights::of(directory)?;
         let path = directory.join(FILE);
         match std::fs::symlink_metadata(&path) {
             Ok(_) => {}

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use wanshift::kernel::Host;
+use wanshift::kernel::{Host, Kernel};
 use wanshift::model::state::Major;
 
 use crate::Bench;

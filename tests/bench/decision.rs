@@ -55,6 +55,7 @@ impl Decision {
             kind: "mq".to_owned(),
         };
         let facts = Facts {
+            absent: wanshift::lower::Absent::Refused,
             devices: BTreeMap::from([(
                 device.clone(),
                 Device {

@@ -2,6 +2,8 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -177,6 +179,8 @@ fn browsing_is_refused_at_once_and_what_is_excepted_passes() {
         }
         let count = rejected(&net, "browsing");
         assert!(count >= 4, "{count}");
+        let read = wanshift::kernel::nft::rejected().unwrap();
+        assert_eq!(read[&"browsing".parse().unwrap()], count);
         // Another block beside it: what was counted stays.
         let everywhere = block("web", matching(&[], &[], &["tcp/80"], &[]), &[], vec![]);
         hold(&net, vec![browsing(), everywhere]);
@@ -274,5 +278,59 @@ fn what_nobody_tracks_is_rejected_as_it_stands() {
             is_cut("the server speaks", &mut server);
             is_cut("the client speaks", &mut client);
         }
+    });
+}
+
+#[test]
+fn nothing_passes_as_a_drain_ends_or_a_block_changes() {
+    inside(|| {
+        let net = Net::new();
+        net.beyond.enter();
+        let server = UdpSocket::bind(at(FAR[0], 443)).unwrap();
+        server.set_nonblocking(true).unwrap();
+        let tables: Vec<_> = [true, false]
+            .map(|drains| Classifier {
+                blocks: vec![BlockRules {
+                    drains,
+                    ..browsing()
+                }],
+                ..rules(MarkMask::UPPER_16)
+            })
+            .iter()
+            .map(table)
+            .collect();
+        let [draining, rejecting] = tables.as_slice() else {
+            panic!("two tables");
+        };
+        net.edge.enter();
+        nft::apply(observed().as_ref(), Some(draining)).unwrap();
+        net.within.enter();
+        let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+        socket.connect(at(FAR[0], 443)).unwrap();
+        let stop = AtomicBool::new(false);
+        let mut counted = vec![rejected(&net, "browsing")];
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(Relaxed) {
+                    // A refusal is told at times: no matter.
+                    let _ = socket.send(b"datagram");
+                }
+            });
+            for _ in 0..25 {
+                nft::apply(Some(draining), Some(rejecting)).unwrap();
+                counted.push(rejected(&net, "browsing"));
+                nft::apply(Some(rejecting), Some(draining)).unwrap();
+                counted.push(rejected(&net, "browsing"));
+            }
+            stop.store(true, Relaxed);
+        });
+        let mut passed = 0;
+        while server.recv(&mut [0; 16]).is_ok() {
+            passed += 1;
+        }
+        let all = counted.last().unwrap();
+        println!("{passed} passed and {all} were rejected during 50 changes of the block");
+        assert!(counted.is_sorted() && *all > 1_000, "{counted:?}");
+        assert_eq!(passed, 0);
     });
 }

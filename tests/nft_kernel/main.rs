@@ -6,6 +6,7 @@
 
 mod arrivals;
 mod blocked;
+mod counted;
 mod foreign;
 mod limits;
 mod namespace;

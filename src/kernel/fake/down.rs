@@ -28,6 +28,7 @@ impl FakeKernel {
             .strangers
             .retain(|stranger| stranger.device != *device);
         self.hidden.retain(|(at, _), _| at != device);
+        self.counted.retain(|(at, _), _| at != device);
         self.filtered.remove(device);
         if lost.is_some() && device.as_str() == Ifb::NAME {
             self.observed.state.ifb = None;

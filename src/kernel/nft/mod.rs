@@ -4,13 +4,16 @@
 //! nothing between. The table itself is never deleted and made again: only what differs is touched.
 
 mod change;
+mod counters;
 mod flowtables;
 mod read;
 mod run;
 mod text;
+mod wire;
 mod write;
 
 pub use change::render;
+pub use counters::rejected;
 pub use flowtables::flowtables;
 pub use read::{ReadError, parse};
 pub use write::render_whole;

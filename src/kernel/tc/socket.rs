@@ -7,7 +7,7 @@
 use std::io;
 use std::os::fd::AsFd;
 
-use netlink_sys::protocols::NETLINK_ROUTE;
+use netlink_sys::protocols::{NETLINK_NETFILTER, NETLINK_ROUTE};
 use netlink_sys::{Socket, SocketAddr};
 use nix::errno::Errno;
 use nix::libc::{MSG_DONTWAIT, MSG_TRUNC};
@@ -30,7 +30,7 @@ const SOCKET_BUFFER: usize = 1 << 20;
 /// a hang.
 const PATIENCE_SECONDS: i64 = 5;
 
-/// A route netlink socket in the network namespace of the thread that opened it.
+/// A netlink socket in the network namespace of the thread that opened it.
 #[derive(Debug)]
 pub struct RouteSocket {
     socket: Socket,
@@ -51,7 +51,19 @@ impl RouteSocket {
     /// # Errors
     /// Where the kernel gives no such socket.
     pub fn open() -> io::Result<Self> {
-        let mut socket = Socket::new(NETLINK_ROUTE)?;
+        Self::of(NETLINK_ROUTE)
+    }
+
+    /// Opens one to the packet filter, which speaks in the same way.
+    ///
+    /// # Errors
+    /// Where the kernel gives no such socket.
+    pub(in crate::kernel) fn open_to_filter() -> io::Result<Self> {
+        Self::of(NETLINK_NETFILTER)
+    }
+
+    fn of(protocol: isize) -> io::Result<Self> {
+        let mut socket = Socket::new(protocol)?;
         socket.bind_auto()?;
         socket.connect(&SocketAddr::new(0, 0))?;
         // Both are older than any kernel that matters (4.3, 4.12); without them errors have no words.

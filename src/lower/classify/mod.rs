@@ -32,6 +32,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 
 use crate::model::circuit::MarkMask;
+use crate::model::desired::Hold;
 use crate::model::filter::{
     Action, Chain, ChainRole, Element, Field, Hook, LookupKey, MapKind, MapName, Rule, Table,
     Values, Verdict, VerdictMap,
@@ -80,7 +81,7 @@ pub enum ClassifyError {
 /// Where a place of the policy has no number in `ids`, or our bits of marks are too few.
 pub fn table(
     policy: &Policy,
-    blocks: &BTreeSet<BlockName>,
+    blocks: &BTreeMap<BlockName, Hold>,
     ids: &Ids,
 ) -> Result<Table, ClassifyError> {
     Classifier::of(policy).blocking(policy, blocks).table(ids)

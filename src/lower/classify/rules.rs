@@ -1,12 +1,13 @@
 //! What a policy says about which packet belongs where.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use ipnet::IpNet;
 
 use crate::model::circuit::{Circuit, MarkMask};
 use crate::model::class::{Match, PortRange};
-use crate::model::hold::{Block, Established};
+use crate::model::desired::Hold;
+use crate::model::hold::Block;
 use crate::model::names::{BlockName, CircuitName, ClassName, DeviceName, SiteName};
 use crate::policy::Policy;
 
@@ -131,8 +132,8 @@ impl Classifier {
 
     /// The same rules while `blocks` hold; those that `policy` does not have are left out.
     #[must_use]
-    pub fn blocking(mut self, policy: &Policy, blocks: &BTreeSet<BlockName>) -> Self {
-        let rules = |block: &Block| {
+    pub fn blocking(mut self, policy: &Policy, blocks: &BTreeMap<BlockName, Hold>) -> Self {
+        let rules = |(block, hold): (&Block, Hold)| {
             let circuit = block.circuit.as_ref();
             let circuit = circuit.and_then(|circuit| policy.circuits().get(circuit));
             BlockRules {
@@ -147,10 +148,11 @@ impl Classifier {
                     .iter()
                     .map(|one| addressed(&one.from, &one.to, &[]))
                     .collect(),
-                drains: matches!(block.established, Established::Drain(_)),
+                drains: hold == Hold::Draining,
             }
         };
-        let held = blocks.iter().filter_map(|name| policy.blocks().get(name));
+        let held = blocks.iter();
+        let held = held.filter_map(|(name, hold)| Some((policy.blocks().get(name)?, *hold)));
         self.blocks = held.map(rules).collect();
         self
     }

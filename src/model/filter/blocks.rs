@@ -11,7 +11,7 @@ use super::fate::Fate;
 use super::names::{ChainName, ChainRole, CounterName};
 use super::rule::Action;
 use super::tell;
-use super::{Chain, Line, Table};
+use super::{Chain, Line, Table, Verdict};
 use crate::model::names::BlockName;
 
 /// What becomes of a block.
@@ -117,8 +117,33 @@ impl Table {
         }
         if let Some(goal) = goal.filter(|_| !wanted.is_empty()) {
             table.flags.clone_from(&goal.flags);
+            table.leave_behind(goal, &wanted);
         }
         Some(table)
+    }
+
+    /// Takes out the chains of `blocks` that `goal` does not have: a block that is another has its rules in another chain.
+    /// One that something still leads to stays until that is gone.
+    fn leave_behind(&mut self, goal: &Self, blocks: &BTreeSet<BlockName>) {
+        let lines = || self.chains.values().flat_map(|chain| &chain.lines);
+        if lines().any(|line| matches!(line, Line::Foreign(_))) {
+            return;
+        }
+        let verdicts = self.maps.values().flat_map(|map| map.elements.values());
+        let led_to: BTreeSet<&ChainName> = lines()
+            .filter_map(|line| match line {
+                Line::Rule(rule) => rule.action().target(),
+                Line::Foreign(_) => None,
+            })
+            .chain(verdicts.filter_map(Verdict::target))
+            .collect();
+        let behind = |name: &&ChainName| {
+            block_of(name).is_some_and(|block| blocks.contains(&block))
+                && !goal.chains.contains_key(*name)
+                && !led_to.contains(*name)
+        };
+        let behind: Vec<ChainName> = self.chains.keys().filter(behind).cloned().collect();
+        self.chains.retain(|name, _| !behind.contains(name));
     }
 
     /// Takes the chains and counters of `blocks` as they are in `from`.

@@ -147,9 +147,9 @@ fn classes(name: &str) -> Option<(&str, &str)> {
 }
 
 impl ChainName {
-    /// Whether it may be that of a chain of classes: most are not.
-    pub(super) fn is_of_classes(&self) -> bool {
-        classes(self.as_str()).is_some()
+    /// Whether it may be one that says what the chain's rules say, in short: most do not.
+    pub(super) fn is_by_content(&self) -> bool {
+        self.as_str().starts_with(BLOCK) || classes(self.as_str()).is_some()
     }
 }
 
@@ -337,7 +337,12 @@ impl CounterName {
     /// Whether it can be one of a block; else it is not ours.
     #[must_use]
     pub fn is_ours(&self) -> bool {
-        let block = self.0.strip_prefix(BLOCKED);
-        block.is_some_and(|block| block.parse::<BlockName>().is_ok())
+        self.block().is_some()
+    }
+
+    /// The block whose it is; `None` where it is not ours.
+    #[must_use]
+    pub fn block(&self) -> Option<BlockName> {
+        self.0.strip_prefix(BLOCKED)?.parse().ok()
     }
 }

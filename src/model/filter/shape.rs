@@ -76,7 +76,7 @@ impl Table {
         let names: BTreeMap<ChainName, ChainName> = self
             .chains
             .iter()
-            .filter(|(name, _)| name.is_of_classes())
+            .filter(|(name, _)| name.is_by_content())
             .filter_map(|(name, chain)| {
                 let digest = chain.digest();
                 let mut role = ChainRole::of(name)?;
