@@ -16,6 +16,11 @@ pub trait Clock {
     /// The date and time, as far as the host knows them.
     fn date(&self) -> jiff::Timestamp;
 
+    /// The date, with whether somebody keeps it right. A clock that nobody sets may be years off either way.
+    fn wall(&self) -> WallClock {
+        WallClock::Untrusted(self.date())
+    }
+
     /// Waits until `moment`.
     fn wait_until(&self, moment: Moment);
 }
@@ -36,21 +41,17 @@ impl Clock for SystemClock {
         jiff::Timestamp::now()
     }
 
-    fn wait_until(&self, moment: Moment) {
-        std::thread::sleep(moment.since(self.now()));
-    }
-}
-
-impl SystemClock {
-    /// The date, with whether the kernel believes that somebody keeps it right. A clock that nobody sets
-    /// may be years off either way.
-    #[must_use]
-    pub fn wall(&self) -> WallClock {
+    /// As the kernel believes.
+    fn wall(&self) -> WallClock {
         if synchronised() {
             WallClock::Trusted(self.date())
         } else {
             WallClock::Untrusted(self.date())
         }
+    }
+
+    fn wait_until(&self, moment: Moment) {
+        std::thread::sleep(moment.since(self.now()));
     }
 }
 

@@ -34,17 +34,23 @@
 //! | [`kernel`] | tc over netlink and nftables: read and written; a kernel in memory for tests |
 //! | [`store`] | what outlives a restart |
 //! | [`executor`] | a change: on record, carried out, verified, or taken back |
+//! | [`keeper`] | keeps what should hold: what is asked, what is due, what others changed |
 //! | [`metrics`] | what holds, for Prometheus |
 //! | [`http`] | what holds, for who asks on this host |
+//! | [`control`] | the sockets over which a running wanshift is asked |
+//! | [`daemon`] | the one loop |
 //! | [`cli`] | a file a verb |
 
 pub mod api;
 pub mod check;
 pub mod cli;
 pub mod clock;
+pub mod control;
+pub mod daemon;
 pub mod engine;
 pub mod executor;
 pub mod http;
+pub mod keeper;
 pub mod kernel;
 pub mod load;
 pub mod lower;

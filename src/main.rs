@@ -14,7 +14,13 @@ use wanshift::kernel::{Host, Kernel};
 const LOG: &str = "warn";
 
 fn main() -> ExitCode {
-    let filter = EnvFilter::try_from_env("WANSHIFT_LOG").unwrap_or_else(|_| EnvFilter::new(LOG));
+    // A daemon says what it does, too.
+    let told = if std::env::args_os().any(|word| word == "run") {
+        "info"
+    } else {
+        LOG
+    };
+    let filter = EnvFilter::try_from_env("WANSHIFT_LOG").unwrap_or_else(|_| EnvFilter::new(told));
     let plain = std::env::var_os("NO_COLOR").is_some_and(|set| !set.is_empty());
     let colour = if stderr().is_terminal() && !plain {
         Colour::Terminal

@@ -62,6 +62,8 @@ pub enum Insist {
 pub enum Order {
     /// What holds, why, since when.
     Status,
+    /// The changes of the past.
+    History,
     /// The policy files are read again, and the kernel is made to hold what they say for the present phase.
     Apply {
         /// It is undone unless it is confirmed in this time after it is done.
@@ -108,7 +110,7 @@ impl Order {
     #[must_use]
     pub const fn only_reads(&self) -> bool {
         match self {
-            Self::Status => true,
+            Self::Status | Self::History => true,
             Self::Apply { .. }
             | Self::Phase { .. }
             | Self::Confirm
@@ -129,6 +131,7 @@ impl Order {
         };
         match self {
             Self::Status => "status".to_owned(),
+            Self::History => "history".to_owned(),
             Self::Apply { confirm_within, .. } => within("apply".to_owned(), confirm_within),
             Self::Phase {
                 name,

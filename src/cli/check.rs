@@ -7,10 +7,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::output::{Failure, Format, Output};
-use super::session::Checked;
-use super::{Global, OpenKernel, session};
+use super::output::{Format, Output};
+use super::{Global, OpenKernel};
+use crate::api::{Failure, Talk};
 use crate::check::{Note, notes, surroundings};
+use crate::keeper::files::{Checked, told};
 use crate::load::{Choice, Trust, load};
 use crate::policy::{Policy, read};
 
@@ -31,7 +32,7 @@ pub fn check(
     output: &mut Output<'_>,
 ) -> Result<u8, Failure> {
     let choice = if args.paths.is_empty() {
-        Choice::Directory(global.config.clone())
+        Choice::Directory(global.config().to_owned())
     } else {
         Choice::Paths(args.paths.clone())
     };
@@ -39,16 +40,15 @@ pub fn check(
     let loaded = match load(&choice, Trust::Read) {
         Ok(loaded) => loaded,
         Err(faults) => {
-            session::tell(&faults, &[], &noted, output)?;
-            return Ok(1);
+            return Err(told(&faults, &[], &noted, output.style(), output));
         }
     };
     noted.extend(loaded.notes);
     let policy = match read(&loaded.sources) {
         Ok(policy) => policy,
         Err(faults) => {
-            session::tell(&faults, &loaded.sources, &noted, output)?;
-            return Ok(1);
+            let (sources, style) = (&loaded.sources, output.style());
+            return Err(told(&faults, sources, &noted, style, output));
         }
     };
     noted.extend(notes(&policy));

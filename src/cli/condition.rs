@@ -1,20 +1,19 @@
 //! `wanshift condition`: which conditions are true; and `condition reset NAME`.
 
-use std::collections::BTreeSet;
-
 use clap::Subcommand;
 use serde::Serialize;
 
-use super::output::{Failure, Output};
-use super::{Global, OpenKernel, facts, session};
+use super::output::Output;
+use super::{Global, OpenKernel, place};
+use crate::api::{Failure, Talk};
 use crate::clock::{Clock, SystemClock};
-use crate::engine::condition::{cause, evaluate};
-use crate::engine::effects::{Effects, effects, needs};
+use crate::engine::condition::cause;
+use crate::keeper::{files, known, words};
 use crate::model::hold::{Combine, Condition, ConditionTerm};
 use crate::model::names::ConditionName;
 use crate::model::readings::{Latch, WallClock};
 use crate::policy::Policy;
-use crate::store::{Lock, Store};
+use crate::store::Store;
 
 #[derive(Debug, Subcommand)]
 pub enum What {
@@ -25,18 +24,6 @@ pub enum What {
         /// The condition
         name: ConditionName,
     },
-}
-
-pub fn condition(
-    global: &Global,
-    what: Option<&What>,
-    open: OpenKernel<'_>,
-    output: &mut Output<'_>,
-) -> Result<u8, Failure> {
-    match what {
-        None | Some(What::List) => list(global, open, output),
-        Some(What::Reset { name }) => reset(global, name, open, output),
-    }
 }
 
 /// What `condition list` prints as JSON.
@@ -76,12 +63,17 @@ struct Term {
     holds: bool,
 }
 
-fn list(global: &Global, open: OpenKernel<'_>, output: &mut Output<'_>) -> Result<u8, Failure> {
-    let policy = session::policy(global, output)?;
-    let state = session::state_directory(global, Some(&policy));
-    let store = Store::read(&state)?;
-    let links = facts::links_or_none(&policy, open, output);
-    let known = facts::judged(&policy, store.as_ref(), links)?;
+pub fn list(global: &Global, open: OpenKernel<'_>, output: &mut Output<'_>) -> Result<u8, Failure> {
+    let policy = files::from(global.config(), output.style(), output)?.policy;
+    let store = Store::read(&place::state(global)?)?;
+    let mut kernel = open()?;
+    let known = known::glanced(
+        &policy,
+        store.as_ref(),
+        kernel.as_mut(),
+        &SystemClock,
+        output,
+    )?;
     let now = SystemClock.now();
     let clock_trusted = matches!(known.readings.date, WallClock::Trusted(_));
     let one = |condition: &Condition| One {
@@ -97,7 +89,7 @@ fn list(global: &Global, open: OpenKernel<'_>, output: &mut Output<'_>) -> Resul
             .terms
             .iter()
             .map(|term| Term {
-                what: words(term),
+                what: words::term(term),
                 holds: cause(&condition.name, term, &known.latches, &known.readings, now).is_some(),
             })
             .collect(),
@@ -121,27 +113,6 @@ fn waits_for_a_date(policy: &Policy) -> bool {
     terms.any(|term| matches!(term, ConditionTerm::After(_)))
 }
 
-fn words(term: &ConditionTerm) -> String {
-    match term {
-        ConditionTerm::Event(event) => format!("event `{event}`"),
-        ConditionTerm::After(date) => format!("the date {date}"),
-        ConditionTerm::LinkSpeed {
-            device,
-            at_least,
-            lasting,
-        } if lasting.is_zero() => format!("{device} at {at_least} or more"),
-        ConditionTerm::LinkSpeed {
-            device,
-            at_least,
-            lasting,
-        } => format!(
-            "{device} at {at_least} or more for {} s, which takes a daemon to see",
-            lasting.as_secs_f64()
-        ),
-        ConditionTerm::Condition(name) => format!("condition `{name}`"),
-    }
-}
-
 fn text(listed: &Listed) -> String {
     if listed.conditions.is_empty() {
         return "The policy has no conditions.\n".to_owned();
@@ -157,11 +128,11 @@ fn text(listed: &Listed) -> String {
         let told = match &one.latch {
             Some(latch) if one.on_record => {
                 let since = latch.since.strftime("%Y-%m-%dT%H:%M:%SZ");
-                format!("true   since {since}: {}", facts::why(latch))
+                format!("true   since {since}: {}", words::why(latch))
             }
             Some(latch) => format!(
                 "true   {}; on record with the next apply",
-                facts::why(latch)
+                words::why(latch)
             ),
             None => {
                 let terms = one.terms.iter().map(|term| {
@@ -177,102 +148,6 @@ fn text(listed: &Listed) -> String {
             }
         };
         text.push_str(&format!("{:width$}  {told}\n", one.name));
-    }
-    text
-}
-
-/// What `condition reset` prints as JSON.
-#[derive(Debug, Serialize)]
-struct Reset<'a> {
-    condition: &'a ConditionName,
-    /// Whether it was true.
-    was_true: bool,
-    /// What it had meant, and means no longer.
-    no_longer: Effects,
-}
-
-fn reset(
-    global: &Global,
-    name: &ConditionName,
-    open: OpenKernel<'_>,
-    output: &mut Output<'_>,
-) -> Result<u8, Failure> {
-    let policy = session::policy(global, output)?;
-    let state = session::state_directory(global, Some(&policy));
-    let order = session::order(format!("condition reset {name}"))?;
-    let _lock = Lock::take(&state, &session::holder(&order))?;
-    let mut store = Store::open(&state)?;
-    let links = facts::links_or_none(&policy, open, output);
-    let known = facts::judged(&policy, Some(&store), links)?;
-    let latched = known.latches.names();
-    // One that the policy no longer has may stay true in the store: that can be mended, too.
-    let names: BTreeSet<&str> = policy
-        .conditions()
-        .keys()
-        .chain(&latched)
-        .map(ConditionName::as_str)
-        .collect();
-    if !names.contains(name.as_str()) {
-        return Err(facts::unknown("condition", name.as_str(), names));
-    }
-    let record = store.unfinished()?.map(|record| record.change);
-    let (from, to) = record.map_or((None, None), |change| (change.phase_from, change.phase_to));
-    for phase in [store.phase()?, from, to].into_iter().flatten() {
-        if let Some(why) = needs(&policy, &phase, &latched, name) {
-            return Err(format!(
-                "condition `{name}` cannot be reset: {why}\n  help: enter another phase first; nothing was changed"
-            )
-            .into());
-        }
-    }
-    let seen = known.readings.events.values().map(|report| report.number);
-    let mut after = known.latches.clone();
-    after.reset(name, seen.max().unwrap_or_default());
-    let again = evaluate(&policy, &after, &known.readings, SystemClock.now());
-    if let Some(latch) = again.new.get(name) {
-        return Err(format!(
-            "condition `{name}` cannot be reset: it would be true again at once, by {}; nothing was changed",
-            facts::why(latch)
-        )
-        .into());
-    }
-    let was_true = latched.contains(name);
-    if was_true {
-        store.latch(&known.new)?;
-        store.reset(name, SystemClock.date(), &order.actor)?;
-    }
-    let no_longer = effects(&policy, &after.names(), &latched);
-    let text = reset_text(name, was_true, &no_longer);
-    output.result(
-        &Reset {
-            condition: name,
-            was_true,
-            no_longer,
-        },
-        &text,
-    )?;
-    Ok(0)
-}
-
-fn reset_text(name: &ConditionName, was_true: bool, no_longer: &Effects) -> String {
-    if !was_true {
-        return format!("Nothing to do: condition {name} is not true.\n");
-    }
-    let mut text = format!("Condition {name} is false again.\n");
-    for block in &no_longer.lifts {
-        text.push_str(&format!("Block {block} is no longer lifted.\n"));
-    }
-    for pool in no_longer.pools.keys() {
-        text.push_str(&format!("Pool {pool} carries what it did before.\n"));
-    }
-    for phase in &no_longer.opens {
-        text.push_str(&format!("Phase {phase} may be entered no more.\n"));
-    }
-    for phase in &no_longer.closes {
-        text.push_str(&format!("Phase {phase} may be entered again.\n"));
-    }
-    if !no_longer.is_empty() {
-        text.push_str("Bring it into the kernel: wanshift apply\n");
     }
     text
 }

@@ -3,25 +3,25 @@
 //! Results go to stdout, talk to stderr. 0 is good, 1 is not, 2 is a usage error (and, where
 //! `plan --detailed-exitcode` asks for it, "there is something to do").
 
-mod apply;
 mod check;
 mod condition;
-mod event;
-mod facts;
+mod desk;
 mod output;
+mod place;
 mod plan;
-mod session;
+mod run;
 mod ssh;
-mod teardown;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
 use output::Format;
 pub use output::Output;
 
+use crate::api::{Insist, Order};
 use crate::kernel::{Kernel, KernelError};
 use crate::model::names::{EventName, PhaseName};
 
@@ -38,22 +38,29 @@ pub struct Cli {
 
 #[derive(Debug, Args)]
 struct Global {
-    /// Directory with host.toml and policy.d/
-    #[arg(
-        long,
-        global = true,
-        value_name = "DIR",
-        env = "WANSHIFT_CONFIG",
-        default_value = "/etc/wanshift"
-    )]
-    config: PathBuf,
+    /// Directory with host.toml and policy.d/ [default: /etc/wanshift]
+    #[arg(long, global = true, value_name = "DIR", env = "WANSHIFT_CONFIG")]
+    config: Option<PathBuf>,
     /// Directory for what must outlive a restart [default: /var/lib/wanshift, or what host.toml says]
     #[arg(long, global = true, value_name = "DIR", env = "WANSHIFT_STATE")]
     state: Option<PathBuf>,
+    /// Socket of the daemon [default: /run/wanshift/wanshift.sock, or what host.toml says]
+    #[arg(long, global = true, value_name = "PATH", env = "WANSHIFT_SOCKET")]
+    socket: Option<PathBuf>,
     /// Print results as JSON
     #[arg(long, global = true)]
     json: bool,
 }
+
+impl Global {
+    /// The configuration directory.
+    fn config(&self) -> &Path {
+        self.config.as_deref().unwrap_or(Path::new(CONFIG))
+    }
+}
+
+/// Where the policy files are, where nobody says otherwise.
+const CONFIG: &str = "/etc/wanshift";
 
 #[derive(Debug, Subcommand)]
 enum Verb {
@@ -62,14 +69,29 @@ enum Verb {
     /// Show what would change in this kernel and why, class by class; writes nothing
     Plan(plan::PlanArgs),
     /// Make the kernel hold what the policy files say for the present phase
-    Apply(apply::ChangeArgs),
+    Apply(ChangeArgs),
     /// Enter a phase, over its ramp where it has one
     Phase {
         /// The phase to enter
         name: PhaseName,
         #[command(flatten)]
-        args: apply::ChangeArgs,
+        args: ChangeArgs,
     },
+    /// Have the change stay that would be undone by itself
+    Confirm,
+    /// Go back to what held before the last change
+    Rollback {
+        /// How many changes to go back
+        #[arg(default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+        changes: u32,
+        /// Go on even where that would cut the ssh session that it is ordered from
+        #[arg(long)]
+        force: bool,
+    },
+    /// Show the changes of the past: when, who, what, from which files
+    History,
+    /// Show what holds, why, and since when; exits with 1 where something is not as it should be
+    Status,
     /// Report that something happened that conditions wait for
     Event {
         /// The event, as conditions of the policy name it
@@ -81,7 +103,27 @@ enum Verb {
         what: Option<condition::What>,
     },
     /// Take everything of ours out of the kernel
-    Teardown,
+    Teardown {
+        /// Take the shaping out alone; what is blocked stays blocked
+        #[arg(long)]
+        shaping_only: bool,
+    },
+    /// Be the daemon: hold what should hold, as time passes and the operator acts
+    Run(run::RunArgs),
+}
+
+#[derive(Debug, Args)]
+struct ChangeArgs {
+    /// Undo it unless `wanshift confirm` comes in this time after it is done, for example 10m
+    #[arg(long, value_name = "TIME", value_parser = place::time)]
+    confirm_within: Option<Duration>,
+    /// Go on even where that would cut the ssh session that it is ordered from
+    #[arg(long)]
+    force: bool,
+}
+
+const fn insist(force: bool) -> Insist {
+    if force { Insist::Yes } else { Insist::No }
 }
 
 /// Opens the kernel that a verb works on.
@@ -104,11 +146,45 @@ pub fn run(
     let outcome = match &cli.verb {
         Verb::Check(args) => check::check(global, args, kernel, output),
         Verb::Plan(args) => plan::plan(global, args, kernel, output),
-        Verb::Apply(args) => apply::apply(global, args, kernel, output),
-        Verb::Phase { name, args } => apply::phase(global, name, args, kernel, output),
-        Verb::Event { name } => event::event(global, name, kernel, output),
-        Verb::Condition { what } => condition::condition(global, what.as_ref(), kernel, output),
-        Verb::Teardown => teardown::teardown(global, kernel, output),
+        Verb::Condition {
+            what: None | Some(condition::What::List),
+        } => condition::list(global, kernel, output),
+        Verb::Run(args) => run::run(global, args, output),
+        verb => match order(verb) {
+            Some(order) => desk::order(global, order, kernel, output),
+            None => Ok(0),
+        },
     };
     outcome.unwrap_or_else(|failure| output.failure(&failure))
+}
+
+/// What a verb orders; none where it looks by itself.
+fn order(verb: &Verb) -> Option<Order> {
+    Some(match verb {
+        Verb::Apply(args) => Order::Apply {
+            confirm_within: args.confirm_within,
+            force: insist(args.force),
+        },
+        Verb::Phase { name, args } => Order::Phase {
+            name: name.clone(),
+            confirm_within: args.confirm_within,
+            force: insist(args.force),
+        },
+        Verb::Confirm => Order::Confirm,
+        Verb::Rollback { changes, force } => Order::Rollback {
+            changes: *changes,
+            force: insist(*force),
+        },
+        Verb::History => Order::History,
+        Verb::Status => Order::Status,
+        Verb::Event { name } => Order::Event { name: name.clone() },
+        Verb::Condition {
+            what: Some(condition::What::Reset { name }),
+        } => Order::ResetCondition { name: name.clone() },
+        Verb::Teardown { shaping_only: true } => Order::TeardownShaping,
+        Verb::Teardown {
+            shaping_only: false,
+        } => Order::Teardown,
+        Verb::Check(_) | Verb::Plan(_) | Verb::Condition { .. } | Verb::Run(_) => return None,
+    })
 }

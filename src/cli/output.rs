@@ -1,14 +1,11 @@
 //! Where a verb's words go: results to stdout, talk to stderr; a reader who has gone away is no error.
 
-use std::error::Error;
 use std::io::{ErrorKind, IsTerminal, Write};
 
 use serde::Serialize;
 
+use crate::api::{Answer, Failure, Milestone, Talk};
 use crate::policy::Style;
-
-/// How wide people's text is drawn.
-const WIDTH: usize = 100;
 
 /// The form of results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,21 +49,6 @@ struct Versioned<'a, T> {
     result: &'a T,
 }
 
-/// Why a verb failed.
-#[derive(Debug)]
-pub enum Failure {
-    /// It was told already.
-    Told,
-    /// What was attempted and why not, with causes.
-    Error(Box<dyn Error>),
-}
-
-impl<E: Into<Box<dyn Error>>> From<E> for Failure {
-    fn from(error: E) -> Self {
-        Self::Error(error.into())
-    }
-}
-
 impl<'a> Output<'a> {
     /// Results to `out`, talk to `err`.
     pub fn new(out: &'a mut dyn Write, err: &'a mut dyn Write) -> Self {
@@ -106,14 +88,6 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// A part of a result that people are told before the rest; in JSON it is all in one.
-    pub(super) fn text(&mut self, text: &str) -> Result<(), Failure> {
-        match self.format {
-            Format::Text => self.print(text),
-            Format::Json => Ok(()),
-        }
-    }
-
     /// Ends a line of progress that waits to be written again.
     fn end_line(&mut self) {
         if self.line == Line::Live {
@@ -134,55 +108,32 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// How people's text is drawn, and how wide.
-    pub(super) fn style(&self) -> (Style, usize) {
+    /// How people's text is drawn.
+    pub(super) fn style(&self) -> Style {
         let plain = self.screen == Screen::Lines
             || std::env::var_os("NO_COLOR").is_some_and(|set| !set.is_empty());
-        (if plain { Style::Plain } else { Style::Colour }, WIDTH)
+        if plain { Style::Plain } else { Style::Colour }
     }
 
-    /// Talk: a line to stderr. There is nobody to tell where that fails.
-    pub(super) fn say(&mut self, line: &str) {
-        self.end_line();
-        let _ = writeln!(self.err, "{line}");
-    }
-
-    /// Progress: on a terminal one line that is written again, elsewhere a line of its own where
-    /// `milestone` says that it is worth one.
-    pub(super) fn progress(&mut self, line: &str, milestone: Milestone) {
-        self.line = match (self.screen, milestone) {
-            (Screen::Terminal, Milestone::Step) => Line::Live,
-            (Screen::Terminal | Screen::Lines, _) => Line::Ended,
-        };
-        let _ = match (self.screen, milestone) {
-            (Screen::Terminal, Milestone::Step) => write!(self.err, "\r\x1b[2K{line}"),
-            (Screen::Terminal, Milestone::Line) => writeln!(self.err, "\r\x1b[2K{line}"),
-            (Screen::Lines, Milestone::Line) => writeln!(self.err, "{line}"),
-            (Screen::Lines, Milestone::Step) => Ok(()),
-        };
-        let _ = self.err.flush();
+    /// What came of an order.
+    pub(super) fn answer(&mut self, answer: &Answer) -> Result<(), Failure> {
+        self.result(&answer.json, &answer.text)
     }
 
     pub(super) fn failure(&mut self, failure: &Failure) -> u8 {
-        let Failure::Error(failure) = failure else {
-            return 1;
-        };
-        let mut causes = Vec::new();
-        let mut cause = failure.source();
-        while let Some(next) = cause {
-            causes.push(next.to_string());
-            cause = next.source();
-        }
         if self.format == Format::Json {
-            let error = serde_json::json!({
-                "schema_version": 1,
-                "error": failure.to_string(),
-                "because": causes,
-            });
-            let _ = self.print(&format!("{error:#}\n"));
+            let own = failure.json.clone();
+            let error = own.unwrap_or_else(
+                || serde_json::json!({ "error": failure.error, "because": failure.because }),
+            );
+            let _ = self.result(&error, "");
+        }
+        if failure.error.is_empty() {
+            return 1;
         }
         let told = |words: &str| {
-            failure.to_string().contains(words) || causes.iter().any(|cause| cause.contains(words))
+            let mut all = std::iter::once(&failure.error).chain(&failure.because);
+            all.any(|text| text.contains(words))
         };
         let denied = told("ermission denied") || told("not permitted");
         let help = if denied && !nix::unistd::Uid::effective().is_root() {
@@ -190,12 +141,12 @@ impl<'a> Output<'a> {
         } else {
             ""
         };
-        let because: String = causes
+        let because: String = failure
+            .because
             .iter()
             .map(|cause| format!("\n  because: {cause}"))
             .collect();
-        let text = format!("error: {failure}{because}{help}");
-        self.say(&text);
+        self.say(&format!("error: {}{because}{help}", failure.error));
         1
     }
 
@@ -210,11 +161,33 @@ impl<'a> Output<'a> {
     }
 }
 
-/// Whether a word of progress is worth a line that stays.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Milestone {
-    /// One of many.
-    Step,
-    /// One that stays.
-    Line,
+impl Talk for Output<'_> {
+    /// To stderr.
+    fn say(&mut self, line: &str) {
+        self.end_line();
+        let _ = writeln!(self.err, "{line}");
+    }
+
+    fn text(&mut self, text: &str) {
+        if self.format == Format::Text {
+            // A reader who has gone away is told nothing more.
+            let _ = self.print(text);
+        }
+    }
+
+    /// On a terminal one line that is written again, elsewhere a line of its own where `milestone` says that it
+    /// is worth one.
+    fn progress(&mut self, line: &str, milestone: Milestone) {
+        self.line = match (self.screen, milestone) {
+            (Screen::Terminal, Milestone::Step) => Line::Live,
+            (Screen::Terminal | Screen::Lines, _) => Line::Ended,
+        };
+        let _ = match (self.screen, milestone) {
+            (Screen::Terminal, Milestone::Step) => write!(self.err, "\r\x1b[2K{line}"),
+            (Screen::Terminal, Milestone::Line) => writeln!(self.err, "\r\x1b[2K{line}"),
+            (Screen::Lines, Milestone::Line) => writeln!(self.err, "{line}"),
+            (Screen::Lines, Milestone::Step) => Ok(()),
+        };
+        let _ = self.err.flush();
+    }
 }

@@ -1,17 +1,12 @@
-//! The ssh session that a verb is run from, and whether what is ordered would cut it.
+//! The ssh session that a verb is run from.
 //!
 //! Which way its replies go is asked without any VRF or packet mark that sshd's socket may be bound to.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use nix::unistd::getppid;
 
-use crate::check::session::{Cut, cut};
-use crate::kernel::{Kernel, KernelError};
-use crate::model::names::PhaseName;
 use crate::model::session::Session;
-use crate::policy::Policy;
 
 /// Where sshd tells a session who is at its other end.
 const VARIABLE: &str = "SSH_CONNECTION";
@@ -20,29 +15,9 @@ const DEEPEST: usize = 64;
 /// Where there is an answer to which process started which.
 const PROCESSES: &str = "/proc";
 
-/// What entering `phase` would do to the session that this is run from; `None` where it goes on, and where there
-/// is none.
-///
-/// # Errors
-/// Where the kernel cannot be asked which way its replies go.
-pub fn would_cut(
-    kernel: &mut dyn Kernel,
-    policy: &Arc<Policy>,
-    phase: &PhaseName,
-) -> Result<Option<Cut>, KernelError> {
-    let Some(session) = present() else {
-        return Ok(None);
-    };
-    let device = match &session.zone {
-        Some(device) => Some(device.clone()),
-        None => kernel.way(session.server, session.client)?,
-    };
-    Ok(device.and_then(|device| cut(policy, phase, &session, &device)))
-}
-
 /// The session that this process belongs to: by its own environment, else (`sudo` passes little of it on) by
 /// that of the nearest of those that started it. What is no session there is passed over.
-fn present() -> Option<Session> {
+pub fn present() -> Option<Session> {
     let own = std::env::var(VARIABLE).ok();
     own.and_then(|text| text.parse().ok())
         .or_else(|| of_ancestors(Path::new(PROCESSES), getppid().as_raw()))

@@ -13,12 +13,14 @@ use crate::lower::{Names, trees};
 use crate::model::desired::Desired;
 use crate::model::filter::Table;
 use crate::model::ids::Ids;
-use crate::model::names::{DeviceName, PhaseName};
+use crate::model::names::DeviceName;
 use crate::model::state::{Ifb, KernelState, Observed};
 use crate::plan::{Bounds, Goal, restorable};
 use crate::policy::Policy;
-use crate::store::{NewRecord, Record, RecordState, Store, StoreError, Supersede};
-use crate::units::Fraction;
+use crate::store::{
+    Confirm, Extent, NewRecord, PolicyId, Record, RecordState, Store, StoreError, Supersede,
+};
+use crate::units::{Fraction, Moment};
 
 /// Who orders what.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,17 +33,80 @@ pub struct Order {
     pub boot: String,
 }
 
+/// What goes on record of a change beside what it does.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Terms {
+    /// The policy that it puts into force.
+    pub policy: Option<PolicyId>,
+    /// Until when it is to be confirmed, where it is.
+    pub confirm: Option<Confirm>,
+    /// The change whose place it takes, on whose way the kernel stands: the way back is that one's.
+    pub instead_of: Option<Record>,
+}
+
 /// How far a change has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Progress<'a> {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
     /// What holds at this step.
-    pub desired: &'a Desired,
+    pub desired: Desired,
     /// How much of the time is over.
     pub done: Fraction,
 }
 
 /// Told after each step; says whether to go on.
-pub type Watcher<'a> = &'a mut dyn FnMut(Progress<'_>) -> ControlFlow<()>;
+pub type Watcher<'a> = &'a mut dyn FnMut(&Progress) -> ControlFlow<()>;
+
+/// A change that is on record and on its way.
+#[derive(Debug)]
+pub struct Underway {
+    /// Its record.
+    pub record: Record,
+    /// What it comes to.
+    pub prospect: Prospect,
+    bounds: Bounds,
+    /// On its way a ramp changes rates alone; the rules are looked at where it begins and ends.
+    scope: Scope,
+    /// How much was written so far.
+    pub writes: usize,
+}
+
+impl Underway {
+    fn new(record: Record, prospect: Prospect) -> Self {
+        let bounds = Bounds::of(prospect.engine.policy(), &prospect.engine.pools());
+        Self {
+            record,
+            prospect,
+            bounds,
+            scope: Scope::All,
+            writes: 0,
+        }
+    }
+
+    /// Has the next step look at the packet filter, too: somebody may have changed it.
+    pub const fn look_at_all(&mut self) {
+        self.scope = Scope::All;
+    }
+}
+
+/// What a step came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stepped {
+    /// How far it has come.
+    pub progress: Progress,
+    /// When the next is due; none where the goal is reached.
+    pub next: Option<Moment>,
+}
+
+/// What a change that was cut off came to when it was taken up again.
+#[derive(Debug)]
+pub enum Resumed {
+    /// There was none.
+    Nothing,
+    /// It is on its way again.
+    Underway(Box<Underway>),
+    /// It is finished, or taken back; with how much was written.
+    Over(Box<Record>, usize),
+}
 
 /// What is needed to carry out changes.
 pub struct Executor<'a> {
@@ -65,40 +130,167 @@ impl Executor<'_> {
         prospect: &Prospect,
         watcher: Watcher<'_>,
     ) -> Result<usize, ChangeError> {
+        match self.begin_change(order, prospect.clone(), Terms::default())? {
+            Some(underway) => self.to_the_end(underway, watcher),
+            None => Ok(0),
+        }
+    }
+
+    /// Puts on record what `prospect` comes to; nothing is written to the kernel yet. None where there is nothing
+    /// to do, not even on paper.
+    ///
+    /// # Errors
+    /// Where it cannot be put on record: then nothing may be done.
+    pub fn begin_change(
+        &mut self,
+        order: &Order,
+        prospect: Prospect,
+        terms: Terms,
+    ) -> Result<Option<Underway>, ChangeError> {
         let held = &prospect.survey.observed.state;
         let goal = &prospect.goal.state;
-        let phase_from = self.store.phase()?;
+        let before = self.store.intent()?;
         let phase_to = prospect.engine.phase().clone();
-        if goal == held && phase_from.as_ref() == Some(&phase_to) {
-            return Ok(0);
+        let stays = before.as_ref().is_some_and(|before| {
+            before.phase == phase_to
+                && before.extent == Extent::Whole
+                && (before.policy == terms.policy || terms.policy.is_none())
+        });
+        if goal == held && stays && terms.instead_of.is_none() {
+            return Ok(None);
         }
         let bounds = Bounds::of(prospect.engine.policy(), &prospect.engine.pools());
         let bounds_before = self.store.bounds()?.unwrap_or_else(|| bounds.clone());
+        let supersede = match terms.instead_of {
+            Some(_) => Supersede::Unfinished,
+            None => Supersede::Nothing,
+        };
+        let (before, way_back, bounds_before) = match terms.instead_of {
+            Some(Record { change, .. }) => (
+                change.before,
+                change.way_back,
+                change.bounds.and(&change.bounds_before),
+            ),
+            None => {
+                let way_back = restorable(held, goal, &bounds_before);
+                (before, way_back, bounds_before)
+            }
+        };
         let change = NewRecord {
             opened: self.clock.date(),
             boot: order.boot.clone(),
             actor: order.actor.clone(),
             what: order.what.clone(),
-            phase_from,
+            before,
             phase_to: Some(phase_to),
+            policy_to: terms.policy,
+            extent: Extent::Whole,
+            confirm: terms.confirm,
             goal: goal.clone(),
-            way_back: restorable(held, goal, &bounds_before),
+            way_back,
             bounds,
             bounds_before,
         };
-        let record = self.begin(change, &prospect.survey.ids, Supersede::Nothing)?;
-        let outcome = self.step_by_step(prospect, watcher);
-        self.settle(&record, outcome, &prospect.goal.names)
+        let record = self.begin(change, &prospect.survey.ids, supersede)?;
+        Ok(Some(Underway::new(record, prospect)))
     }
 
-    /// Takes everything of ours out of the kernel. A change that was cut off ends with it.
+    /// Does what is due by now of a change. To be called again at [`Stepped::next`].
+    ///
+    /// # Errors
+    /// Where the kernel does not hold what it should at this step: the change is to be settled then.
+    pub fn step(&mut self, underway: &mut Underway) -> Result<Stepped, Stop> {
+        let Prospect {
+            engine,
+            survey,
+            goal: last,
+        } = &underway.prospect;
+        let now = self.clock.now();
+        let next = engine.next_deadline(now);
+        let desired = engine.desired(now);
+        let mut state = last.state.clone();
+        if next.is_some() {
+            let trees = trees(engine.policy(), &desired, &survey.facts, &survey.ids);
+            state.trees = trees.map_err(Stop::Lower)?;
+            // Blocks that the phase does not have go where it is entered: as they stand until then, for the
+            // policy may no longer say what they are about.
+            let held = survey.observed.state.table.as_ref();
+            state.table = Table::holding(state.table, last.state.table.as_ref(), held);
+        } else {
+            underway.scope = Scope::All;
+        }
+        if underway.scope == Scope::Shaping {
+            state.table = None;
+        }
+        let goal = Goal {
+            state: &state,
+            names: &last.names,
+            bounds: &underway.bounds,
+        };
+        let reached = converge(self.kernel, &goal, underway.scope).map_err(Stop::Shortfall)?;
+        underway.writes += reached.writes;
+        underway.scope = Scope::Shaping;
+        let done = engine.progress(now);
+        Ok(Stepped {
+            progress: Progress { desired, done },
+            next,
+        })
+    }
+
+    /// Takes all the steps of a change, each in its time, and settles it.
+    ///
+    /// # Errors
+    /// As [`Self::settle`].
+    pub fn to_the_end(
+        &mut self,
+        mut underway: Underway,
+        watcher: Watcher<'_>,
+    ) -> Result<usize, ChangeError> {
+        let outcome = loop {
+            let stepped = match self.step(&mut underway) {
+                Ok(stepped) => stepped,
+                Err(stop) => break Err(stop),
+            };
+            let broken_off = watcher(&stepped.progress).is_break();
+            match stepped.next {
+                None => break Ok(()),
+                Some(_) if broken_off => break Err(Stop::Interrupted),
+                Some(next) => self.clock.wait_until(next),
+            }
+        };
+        self.settle(&underway, outcome)
+    }
+
+    /// Closes a change that came about, or has it wait for being confirmed; takes back one that did not come
+    /// about. Says how much was written.
+    ///
+    /// # Errors
+    /// Where it did not come about.
+    pub fn settle(
+        &mut self,
+        underway: &Underway,
+        outcome: Result<(), Stop>,
+    ) -> Result<usize, ChangeError> {
+        let outcome = outcome.map(|()| underway.writes);
+        self.settled(&underway.record, outcome, &underway.prospect.goal.names)
+    }
+
+    /// Takes everything of ours out of the kernel, or the shaping alone where `extent` leaves blocks. A change
+    /// that was cut off, or waits to be confirmed, ends with it.
     ///
     /// # Errors
     /// [`ChangeError::Store`] where it cannot be put on record: then nothing was done. Else where something
     /// stays.
-    pub fn tear_down(&mut self, order: &Order) -> Result<usize, ChangeError> {
+    pub fn tear_down(
+        &mut self,
+        order: &Order,
+        goal: KernelState,
+        extent: Extent,
+    ) -> Result<usize, ChangeError> {
         let held = self.kernel.observe(Scope::All)?.state;
-        if held == KernelState::default() && self.store.unfinished()?.is_none() {
+        let before = self.store.intent()?;
+        let stays = before.as_ref().is_none_or(|before| before.extent == extent);
+        if held == goal && stays && self.store.unfinished()?.is_none() {
             return Ok(0);
         }
         let bounds_before = self.store.bounds()?.unwrap_or_default();
@@ -107,47 +299,63 @@ impl Executor<'_> {
             boot: order.boot.clone(),
             actor: order.actor.clone(),
             what: order.what.clone(),
-            phase_from: self.store.phase()?,
+            before,
             phase_to: None,
-            goal: KernelState::default(),
-            way_back: restorable(&held, &KernelState::default(), &bounds_before),
+            policy_to: None,
+            extent,
+            confirm: None,
+            way_back: restorable(&held, &goal, &bounds_before),
+            goal,
             bounds: Bounds::default(),
             bounds_before,
         };
         let ids = self.store.ids()?;
         let record = self.begin(change, &ids, Supersede::Unfinished)?;
-        let outcome = take_out(self.kernel).map_err(Stop::Shortfall);
-        self.settle(&record, outcome, &Names::default())
+        let outcome = self.reach_stored(&record, &record.change.goal, &Names::default());
+        self.settled(&record, outcome.map_err(Stop::Shortfall), &Names::default())
     }
 
     /// Finishes the change that was cut off, where there is one: forward where it was on its way, back
-    /// where it was being taken back, or where `wanted` is the phase that it came from. Says what it was, and
-    /// how much was written.
+    /// where it was being taken back. Says what it was, and how much was written.
     ///
     /// # Errors
     /// Where it can be finished neither way.
     pub fn recover(
         &mut self,
         policy: &Arc<Policy>,
-        wanted: Option<&PhaseName>,
         watcher: Watcher<'_>,
     ) -> Result<Option<(Record, usize)>, ChangeError> {
+        match self.resume(policy)? {
+            Resumed::Nothing => Ok(None),
+            Resumed::Over(record, writes) => Ok(Some((*record, writes))),
+            Resumed::Underway(underway) => {
+                let record = underway.record.clone();
+                let writes = self.to_the_end(*underway, watcher)?;
+                Ok(Some((record, writes)))
+            }
+        }
+    }
+
+    /// Takes up the change that was cut off, where there is one: forward where it was on its way, back where it was
+    /// being taken back. One that waits to be confirmed was not cut off.
+    ///
+    /// # Errors
+    /// Where it can be finished neither way.
+    pub fn resume(&mut self, policy: &Arc<Policy>) -> Result<Resumed, ChangeError> {
         let Some(record) = self.store.unfinished()? else {
-            return Ok(None);
+            return Ok(Resumed::Nothing);
         };
         let ids = self.store.ids()?;
         let names = Names::new(policy, &ids);
-        let unwanted = wanted.is_some()
-            && wanted == record.change.phase_from.as_ref()
-            && wanted != record.change.phase_to.as_ref();
-        if record.state != RecordState::Applying || unwanted {
-            let why = if unwanted {
-                "the phase before is wanted again"
-            } else {
-                "it was being taken back"
-            };
-            let writes = self.take_back(&record, &names, why)?;
-            return Ok(Some((record, writes)));
+        match record.state {
+            RecordState::Applying => {}
+            RecordState::Undoing | RecordState::Stuck => {
+                let writes = self.take_back(&record, &names, "it was being taken back")?;
+                return Ok(Resumed::Over(Box::new(record), writes));
+            }
+            RecordState::Unconfirmed | RecordState::Done | RecordState::Undone => {
+                return Ok(Resumed::Nothing);
+            }
         }
         let now = self.clock.now();
         let phase = record.change.phase_to.clone();
@@ -157,15 +365,15 @@ impl Executor<'_> {
             .and_then(|phase| Engine::keeping(policy.clone(), phase, latched).ok())
             .and_then(|engine| prospect(self.kernel, ids, engine, now).ok())
             .filter(|prospect| prospect.goal.state == record.change.goal);
-        let outcome = match prospect {
+        match prospect {
             // The files still say the same: a ramp goes on from the shares that are there.
-            Some(prospect) => self.step_by_step(&prospect, watcher),
-            None => self
-                .reach_stored(&record, &record.change.goal, &names)
-                .map_err(Stop::Shortfall),
-        };
-        let writes = self.settle(&record, outcome, &names)?;
-        Ok(Some((record, writes)))
+            Some(prospect) => Ok(Resumed::Underway(Box::new(Underway::new(record, prospect)))),
+            None => {
+                let outcome = self.reach_stored(&record, &record.change.goal, &names);
+                let writes = self.settled(&record, outcome.map_err(Stop::Shortfall), &names)?;
+                Ok(Resumed::Over(Box::new(record), writes))
+            }
+        }
     }
 
     fn begin(
@@ -182,59 +390,8 @@ impl Executor<'_> {
         })
     }
 
-    fn step_by_step(&mut self, prospect: &Prospect, watcher: Watcher<'_>) -> Result<usize, Stop> {
-        let Prospect {
-            engine,
-            survey,
-            goal: last,
-        } = prospect;
-        let bounds = Bounds::of(engine.policy(), &engine.pools());
-        let mut writes = 0;
-        // On its way a ramp changes rates alone; the rules are looked at where it begins and ends.
-        let mut scope = Scope::All;
-        loop {
-            let now = self.clock.now();
-            let next = engine.next_deadline(now);
-            let desired = engine.desired(now);
-            let mut state = last.state.clone();
-            if next.is_some() {
-                let trees = trees(engine.policy(), &desired, &survey.facts, &survey.ids);
-                state.trees = trees.map_err(Stop::Lower)?;
-                // Blocks that the phase does not have go where it is entered: as they stand until then, for the
-                // policy may no longer say what they are about.
-                let held = survey.observed.state.table.as_ref();
-                state.table = Table::holding(state.table, last.state.table.as_ref(), held);
-            } else {
-                scope = Scope::All;
-            }
-            if scope == Scope::Shaping {
-                state.table = None;
-            }
-            let goal = Goal {
-                state: &state,
-                names: &last.names,
-                bounds: &bounds,
-            };
-            writes += converge(self.kernel, &goal, scope)
-                .map_err(Stop::Shortfall)?
-                .writes;
-            scope = Scope::Shaping;
-            let done = engine.progress(now);
-            let broken_off = watcher(Progress {
-                desired: &desired,
-                done,
-            })
-            .is_break();
-            match next {
-                None => return Ok(writes),
-                Some(_) if broken_off => return Err(Stop::Interrupted),
-                Some(next) => self.clock.wait_until(next),
-            }
-        }
-    }
-
     /// Closes a change that came about, takes back one that did not.
-    fn settle(
+    fn settled(
         &mut self,
         record: &Record,
         outcome: Result<usize, Stop>,
@@ -242,8 +399,11 @@ impl Executor<'_> {
     ) -> Result<usize, ChangeError> {
         match outcome {
             Ok(writes) => {
-                self.store
-                    .close(record, RecordState::Done, self.clock.date())?;
+                let at = self.clock.date();
+                match record.change.confirm {
+                    Some(_) => self.store.reach(record, at)?,
+                    None => self.store.close(record, RecordState::Done, at)?,
+                }
                 Ok(writes)
             }
             Err(stop) => {
@@ -253,7 +413,11 @@ impl Executor<'_> {
         }
     }
 
-    fn take_back(
+    /// Brings back what the kernel held before a change. Says how much was written.
+    ///
+    /// # Errors
+    /// Where it does not come back: it is on record then as stuck, to be tried again.
+    pub fn take_back(
         &mut self,
         record: &Record,
         names: &Names,

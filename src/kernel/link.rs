@@ -194,6 +194,14 @@ fn decode(payload: &[u8]) -> Option<Link> {
     })
 }
 
+/// The index and the name that a message about a device tells; no name where it is no [`DeviceName`].
+pub(super) fn told(payload: &[u8]) -> Option<(u32, Option<DeviceName>)> {
+    let index = u32_at(payload, 4)?;
+    let name = attribute(payload.get(LINK_HEADER..)?, IFLA_IFNAME);
+    let name = name.and_then(|name| std::str::from_utf8(text(name)).ok()?.parse().ok());
+    Some((index, name))
+}
+
 /// Whether a VLAN's own attributes have a mapping of priorities in them.
 fn maps_priorities(data: &[u8]) -> bool {
     attribute(data, IFLA_VLAN_EGRESS_QOS)
@@ -215,7 +223,7 @@ mod tests {
     use super::*;
 
     /// A device's message with these attributes.
-    fn told(write: impl FnOnce(&mut Messages)) -> Link {
+    fn made(write: impl FnOnce(&mut Messages)) -> Link {
         let mut messages = Messages::new();
         put_header(&mut messages, &LinkHeader::default());
         messages.attribute(IFLA_IFNAME, b"port0\0");
@@ -226,7 +234,7 @@ mod tests {
     #[test]
     fn a_vlan_tells_its_map_and_what_it_stands_on() {
         let vlan = |map: &[u8]| {
-            told(|messages| {
+            made(|messages| {
                 messages.attribute(IFLA_LINK, &7_u32.to_ne_bytes());
                 messages.nest(IFLA_LINKINFO, |info| {
                     info.attribute(IFLA_INFO_KIND, b"vlan\0");
@@ -252,13 +260,13 @@ mod tests {
     #[test]
     fn what_is_elsewhere_or_the_other_end_or_carries_a_tunnel_is_nothing_to_stand_on() {
         let below = |messages: &mut Messages| messages.attribute(IFLA_LINK, &7_u32.to_ne_bytes());
-        assert_eq!(told(below).lower, Some(7));
-        assert_eq!(told(|m| m.attribute(IFLA_LINK, &[0; 4])).lower, None);
+        assert_eq!(made(below).lower, Some(7));
+        assert_eq!(made(|m| m.attribute(IFLA_LINK, &[0; 4])).lower, None);
         let elsewhere = |messages: &mut Messages| {
             below(messages);
             messages.attribute(IFLA_LINK_NETNSID, &[0; 4]);
         };
-        assert_eq!(told(elsewhere).lower, None);
+        assert_eq!(made(elsewhere).lower, None);
         for (kind, stands) in [("veth", None), ("xfrm", None), ("macvlan", Some(7))] {
             let of_kind = |messages: &mut Messages| {
                 below(messages);
@@ -266,7 +274,7 @@ mod tests {
                     info.attribute(IFLA_INFO_KIND, &terminated(kind));
                 });
             };
-            assert_eq!(told(of_kind).lower, stands, "{kind}");
+            assert_eq!(made(of_kind).lower, stands, "{kind}");
         }
     }
 }

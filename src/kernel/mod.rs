@@ -7,6 +7,7 @@ pub mod nft;
 pub mod routes;
 mod speed;
 pub mod tc;
+pub mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -204,6 +205,12 @@ impl Host {
     pub fn open() -> Result<Self, KernelError> {
         let socket = RouteSocket::open().map_err(KernelError::Socket)?;
         Ok(Self { socket })
+    }
+
+    /// The number by which the kernel tells listeners who changed traffic control: see [`watch::Watch::mute`].
+    #[must_use]
+    pub const fn port(&self) -> u32 {
+        self.socket.port()
     }
 }
 

@@ -18,6 +18,7 @@ use std::iter::successors;
 use thiserror::Error;
 
 use classify::ClassifyError;
+pub use classify::blocks_alone;
 pub use layout::{Layout, Top, departures, layouts};
 pub use missing::missing;
 pub use names::Names;

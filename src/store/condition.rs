@@ -28,7 +28,9 @@ impl Store {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
         };
         let mut events = BTreeMap::new();
-        for (name, number, at, by) in self.list("read the events", sql, texts)? {
+        for (name, number, at, by) in
+            self.list_since(schema::CONDITIONS, "read the events", sql, texts)?
+        {
             let name = name
                 .parse()
                 .map_err(|error| self.corrupt("event", &error))?;
@@ -72,7 +74,9 @@ impl Store {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?))
         };
         let (mut held, mut reset) = (BTreeMap::new(), BTreeMap::new());
-        for (name, latch, seen) in self.list("read the conditions", sql, texts)? {
+        for (name, latch, seen) in
+            self.list_since(schema::CONDITIONS, "read the conditions", sql, texts)?
+        {
             let name: ConditionName = name
                 .parse()
                 .map_err(|error| self.corrupt("condition", &error))?;
@@ -137,24 +141,6 @@ impl Store {
             )
             .map(|_| ())
             .map_err(self.sqlite("reset a condition"))
-    }
-
-    /// The rows of a table that came with [`schema::CONDITIONS`]; none of an older store, which is read as it
-    /// is.
-    fn list<T>(
-        &self,
-        what: &'static str,
-        sql: &str,
-        texts: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
-    ) -> Result<Vec<T>, StoreError> {
-        if self.format < schema::CONDITIONS {
-            return Ok(Vec::new());
-        }
-        let read = || -> rusqlite::Result<Vec<T>> {
-            let mut statement = self.connection.prepare(sql)?;
-            statement.query_map([], texts)?.collect()
-        };
-        read().map_err(self.sqlite(what))
     }
 
     fn number(&self, number: i64) -> Result<u64, StoreError> {

@@ -1,27 +1,35 @@
-//! What outlives a restart: the phase, the numbers of places, the record of each change, events, and which
-//! conditions are true.
+//! What outlives a restart: what is to hold, the policies, the numbers of places, the record of each change,
+//! events, and which conditions are true.
 //!
 //! One SQLite file in the state directory, every commit on disk before it returns
 //! (`synchronous = FULL`). Only the holder of the [`Lock`] writes.
 
 mod condition;
+mod history;
+mod intent;
 mod lock;
+mod memory;
+mod policy;
 mod record;
 mod schema;
+mod unfinished;
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use thiserror::Error;
 
-use lock::OwnersRights;
+pub use intent::{Extent, Intent};
 pub use lock::{Lock, LockError};
-pub use record::{NewRecord, Record, RecordId, RecordState, Supersede};
+pub use memory::{Began, Beginning};
+pub use policy::{PolicyId, StoredPolicy, hash, hashes};
+pub use record::{Confirm, NewRecord, Past, Record, RecordId, RecordState, Supersede};
+
+use lock::OwnersRights;
 
 use crate::model::ids::Ids;
-use crate::model::names::PhaseName;
 use crate::trust::Distrust;
 
 /// The file in the state directory.
@@ -204,20 +212,6 @@ impl Store {
         }
     }
 
-    /// The phase that holds, as far as the store knows.
-    ///
-    /// # Errors
-    /// Where it cannot be read.
-    pub fn phase(&self) -> Result<Option<PhaseName>, StoreError> {
-        let name: Option<String> = self
-            .connection
-            .query_row("SELECT phase FROM intent", [], |row| row.get(0))
-            .optional()
-            .map_err(self.sqlite("read the phase"))?;
-        name.map(|name| name.parse().map_err(|error| self.corrupt("phase", &error)))
-            .transpose()
-    }
-
     /// The numbers of places.
     ///
     /// # Errors
@@ -243,15 +237,22 @@ impl Store {
         )
     }
 
-    fn put_phase(
-        connection: &Connection,
-        phase: &PhaseName,
-        since: &str,
-    ) -> rusqlite::Result<usize> {
-        connection.execute(
-            "INSERT OR REPLACE INTO intent (one, phase, since) VALUES (1, ?1, ?2)",
-            params![phase.as_str(), since],
-        )
+    /// The rows of a table that came with `format`; none of an older store, which is read as it is.
+    fn list_since<T>(
+        &self,
+        format: i64,
+        what: &'static str,
+        sql: &str,
+        texts: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, StoreError> {
+        if self.format < format {
+            return Ok(Vec::new());
+        }
+        let read = || -> rusqlite::Result<Vec<T>> {
+            let mut statement = self.connection.prepare(sql)?;
+            statement.query_map([], texts)?.collect()
+        };
+        read().map_err(self.sqlite(what))
     }
 
     fn sqlite(&self, what: &'static str) -> impl FnOnce(rusqlite::Error) -> StoreError {

@@ -1,13 +1,19 @@
 //! The record of a change: on disk before the first write, closed after the last is verified.
 
+use std::time::Duration;
+
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
+use super::intent::{Extent, Intent};
+use super::memory::millis;
+use super::policy::PolicyId;
 use super::{Store, StoreError};
 use crate::model::ids::Ids;
 use crate::model::names::PhaseName;
 use crate::model::state::KernelState;
 use crate::plan::Bounds;
+use crate::units::Moment;
 
 /// Numbers a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -23,6 +29,8 @@ pub enum RecordState {
     Undoing,
     /// On its way back, and stuck there.
     Stuck,
+    /// Its goal was reached, and it is taken back unless it is confirmed.
+    Unconfirmed,
     /// Its goal was reached.
     Done,
     /// It was taken back.
@@ -30,21 +38,23 @@ pub enum RecordState {
 }
 
 impl RecordState {
-    const fn as_str(self) -> &'static str {
+    pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Applying => "applying",
             Self::Undoing => "undoing",
             Self::Stuck => "stuck",
+            Self::Unconfirmed => "unconfirmed",
             Self::Done => "done",
             Self::Undone => "undone",
         }
     }
 
-    fn read(text: &str) -> Option<Self> {
+    pub(super) fn read(text: &str) -> Option<Self> {
         [
             Self::Applying,
             Self::Undoing,
             Self::Stuck,
+            Self::Unconfirmed,
             Self::Done,
             Self::Undone,
         ]
@@ -64,10 +74,16 @@ pub struct NewRecord {
     pub actor: String,
     /// What was ordered.
     pub what: String,
-    /// The phase before it.
-    pub phase_from: Option<PhaseName>,
-    /// The phase after it; `None` where nothing will hold.
+    /// What was to hold before it; `None` on a host that was never told.
+    pub before: Option<Intent>,
+    /// The phase after it; `None` where the phase stays and less of it will hold.
     pub phase_to: Option<PhaseName>,
+    /// The policy after it.
+    pub policy_to: Option<PolicyId>,
+    /// How much of the phase will hold.
+    pub extent: Extent,
+    /// Until when it is to be confirmed, where it is.
+    pub confirm: Option<Confirm>,
     /// What the kernel is to hold after it.
     pub goal: KernelState,
     /// What the kernel held before it, as far as it can be put back.
@@ -76,6 +92,56 @@ pub struct NewRecord {
     pub bounds: Bounds,
     /// Which devices belonged together before it.
     pub bounds_before: Bounds,
+}
+
+/// A change that is taken back unless it is confirmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Confirm {
+    /// In which time, once it holds.
+    pub within: Duration,
+    /// By when, on the clock of the boot under which it was ordered.
+    pub until: Moment,
+}
+
+impl NewRecord {
+    /// The phase before it.
+    #[must_use]
+    pub fn phase_from(&self) -> Option<&PhaseName> {
+        self.before.as_ref().map(|before| &before.phase)
+    }
+
+    /// What is to hold once its goal is reached, at `at`.
+    #[must_use]
+    pub fn after(&self, at: jiff::Timestamp) -> Option<Intent> {
+        let whole = self.extent == Extent::Whole;
+        match (&self.phase_to, &self.before) {
+            // The phase goes on, by another policy.
+            (Some(phase), Some(before))
+                if before.phase == *phase && before.extent == self.extent =>
+            {
+                Some(Intent {
+                    policy: self.policy_to.or(before.policy),
+                    ..before.clone()
+                })
+            }
+            (Some(phase), _) if whole => Some(Intent {
+                phase: phase.clone(),
+                policy: self.policy_to,
+                extent: Extent::Whole,
+                since: at,
+                actor: self.actor.clone(),
+                what: self.what.clone(),
+            }),
+            (_, Some(before)) => Some(Intent {
+                extent: self.extent,
+                since: at,
+                actor: self.actor.clone(),
+                what: self.what.clone(),
+                ..before.clone()
+            }),
+            (_, None) => None,
+        }
+    }
 }
 
 /// A change as the store has it.
@@ -96,6 +162,31 @@ pub enum Supersede {
     Nothing,
     /// It is closed as undone: the other takes back all that it did.
     Unfinished,
+}
+
+/// A change as history tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Past {
+    /// Its number.
+    pub id: RecordId,
+    /// When it was ordered.
+    pub opened: jiff::Timestamp,
+    /// When it came to its end; none of one that has not.
+    pub closed: Option<jiff::Timestamp>,
+    /// Who ordered it.
+    pub actor: String,
+    /// What was ordered.
+    pub what: String,
+    /// Where it stands.
+    pub state: RecordState,
+    /// The phase before it.
+    pub phase_from: Option<PhaseName>,
+    /// The phase after it.
+    pub phase_to: Option<PhaseName>,
+    /// The policy after it.
+    pub policy: Option<PolicyId>,
+    /// Why it was taken back.
+    pub error: Option<String>,
 }
 
 /// How many changes stay on record, the open one counted in: each holds two whole states of the kernel.
@@ -152,6 +243,10 @@ impl Store {
         );
         let ids =
             serde_json::to_string(ids).map_err(|error| self.corrupt("set of numbers", &error))?;
+        let intent = change.before.as_ref().map(serde_json::to_string);
+        let intent = intent
+            .transpose()
+            .map_err(|error| self.corrupt("phase", &error))?;
         let fail = super::sqlite("put a change on record", &self.path);
         let mut write = || {
             let transaction = self.connection.transaction()?;
@@ -173,20 +268,25 @@ impl Store {
             Self::put_ids(&transaction, &ids)?;
             transaction.execute(
                 "INSERT INTO change (opened, boot, actor, what, state, phase_from, phase_to, goal, way_back,
-                                     bounds, bounds_before)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                                     bounds, bounds_before, before, policy_to, extent, confirm_within, confirm_until)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
                 params![
                     change.opened.to_string(),
                     change.boot,
                     change.actor,
                     change.what,
                     RecordState::Applying.as_str(),
-                    change.phase_from.as_ref().map(PhaseName::as_str),
+                    change.phase_from().map(PhaseName::as_str),
                     change.phase_to.as_ref().map(PhaseName::as_str),
                     goal,
                     way_back,
                     after,
                     before,
+                    intent,
+                    change.policy_to.map(|policy| policy.0),
+                    change.extent.as_str(),
+                    change.confirm.map(|confirm| millis(Moment(confirm.within))),
+                    change.confirm.map(|confirm| millis(confirm.until)),
                 ],
             )?;
             let id = RecordId(transaction.last_insert_rowid());
@@ -218,7 +318,62 @@ impl Store {
             .map_err(self.sqlite("note that a change is taken back"))
     }
 
-    /// Closes a change; where it is done, its phase is the one that holds from now on.
+    /// Notes that a change reached its goal and waits to be confirmed. What it leads to is to hold from now on.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn reach(&mut self, record: &Record, at: jiff::Timestamp) -> Result<(), StoreError> {
+        let fail = super::sqlite("note that a change waits to be confirmed", &self.path);
+        let mut write = || {
+            let transaction = self.connection.transaction()?;
+            transaction.execute(
+                "UPDATE change SET state = ?2 WHERE id = ?1",
+                params![record.id.0, RecordState::Unconfirmed.as_str()],
+            )?;
+            put(&transaction, record.change.after(at).as_ref())?;
+            transaction.commit()
+        };
+        write().map_err(fail)
+    }
+
+    /// Gives more time to confirm a change.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn extend(&mut self, id: RecordId, confirm: Confirm) -> Result<(), StoreError> {
+        self.connection
+            .execute(
+                "UPDATE change SET confirm_within = ?2, confirm_until = ?3 WHERE id = ?1",
+                params![id.0, millis(Moment(confirm.within)), millis(confirm.until)],
+            )
+            .map(|_| ())
+            .map_err(self.sqlite("give more time to confirm a change"))
+    }
+
+    /// Notes that a change stays: one that waits for it is done, one on its way will be once it is there.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn confirm(&mut self, record: &Record, at: jiff::Timestamp) -> Result<(), StoreError> {
+        let fail = super::sqlite("confirm a change", &self.path);
+        let reached = record.state == RecordState::Unconfirmed;
+        let (state, closed) = if reached {
+            (RecordState::Done, Some(at.to_string()))
+        } else {
+            (record.state, None)
+        };
+        self.connection
+            .execute(
+                "UPDATE change SET state = ?2, closed = ?3, confirm_within = NULL, confirm_until = NULL
+                 WHERE id = ?1",
+                params![record.id.0, state.as_str(), closed],
+            )
+            .map(|_| ())
+            .map_err(fail)
+    }
+
+    /// Closes a change. Where it is done, what it leads to is to hold from now on; where it was taken back,
+    /// what was to hold before it.
     ///
     /// # Errors
     /// Where it cannot be written.
@@ -231,15 +386,17 @@ impl Store {
         let fail = super::sqlite("close a change", &self.path);
         let mut write = || {
             let transaction = self.connection.transaction()?;
-            let at = at.to_string();
             transaction.execute(
                 "UPDATE change SET state = ?2, closed = ?3 WHERE id = ?1",
-                params![record.id.0, state.as_str(), at],
+                params![record.id.0, state.as_str(), at.to_string()],
             )?;
-            if let (RecordState::Done, Some(phase)) = (state, &record.change.phase_to) {
-                Self::put_phase(&transaction, phase, &at)?;
+            if state == RecordState::Done {
+                put(&transaction, record.change.after(at).as_ref())?;
+            } else {
+                put(&transaction, record.change.before.as_ref())?;
             }
             prune(&transaction)?;
+            Self::prune_policies(&transaction)?;
             transaction.commit()
         };
         write().map_err(fail)
@@ -253,8 +410,11 @@ impl Store {
         let text: Option<String> = self
             .connection
             .query_row(
-                "SELECT bounds FROM change WHERE state = ?1 ORDER BY id DESC LIMIT 1",
-                params![RecordState::Done.as_str()],
+                "SELECT bounds FROM change WHERE state IN (?1, ?2) ORDER BY id DESC LIMIT 1",
+                params![
+                    RecordState::Done.as_str(),
+                    RecordState::Unconfirmed.as_str()
+                ],
                 |row| row.get(0),
             )
             .optional()
@@ -262,84 +422,12 @@ impl Store {
         text.map(|text| serde_json::from_str(&text).map_err(|error| self.corrupt("bound", &error)))
             .transpose()
     }
+}
 
-    /// The change that is neither done nor undone, where there is one.
-    ///
-    /// # Errors
-    /// Where it cannot be read.
-    pub fn unfinished(&self) -> Result<Option<Record>, StoreError> {
-        let row = self
-            .connection
-            .query_row(
-                "SELECT id, state, opened, boot, actor, what, phase_from, phase_to, goal, way_back,
-                        bounds, bounds_before
-                 FROM change WHERE closed IS NULL ORDER BY id DESC LIMIT 1",
-                [],
-                |row| {
-                    let texts: [String; 9] = [
-                        row.get(1)?,
-                        row.get(2)?,
-                        row.get(3)?,
-                        row.get(4)?,
-                        row.get(5)?,
-                        row.get(8)?,
-                        row.get(9)?,
-                        row.get(10)?,
-                        row.get(11)?,
-                    ];
-                    let phases: [Option<String>; 2] = [row.get(6)?, row.get(7)?];
-                    Ok((row.get(0)?, texts, phases))
-                },
-            )
-            .optional()
-            .map_err(self.sqlite("read the last change"))?;
-        row.map(|(id, texts, phases)| self.understand(id, texts, phases))
-            .transpose()
-    }
-
-    fn understand(
-        &self,
-        id: i64,
-        [
-            state,
-            opened,
-            boot,
-            actor,
-            what,
-            goal,
-            way_back,
-            bounds,
-            bounds_before,
-        ]: [String; 9],
-        [phase_from, phase_to]: [Option<String>; 2],
-    ) -> Result<Record, StoreError> {
-        let phase = |name: Option<String>| {
-            name.map(|name| name.parse().map_err(|error| self.corrupt("phase", &error)))
-                .transpose()
-        };
-        let bound = |text: &str| -> Result<Bounds, StoreError> {
-            serde_json::from_str(text).map_err(|error| self.corrupt("bound", &error))
-        };
-        let kernel = |what, text: &str| {
-            serde_json::from_str(text).map_err(|error| self.corrupt(what, &error))
-        };
-        Ok(Record {
-            id: RecordId(id),
-            state: RecordState::read(&state).ok_or_else(|| self.corrupt("change", &state))?,
-            change: NewRecord {
-                opened: opened
-                    .parse()
-                    .map_err(|error| self.corrupt("date", &error))?,
-                boot,
-                actor,
-                what,
-                phase_from: phase(phase_from)?,
-                phase_to: phase(phase_to)?,
-                goal: kernel("goal", &goal)?,
-                way_back: kernel("way back", &way_back)?,
-                bounds: bound(&bounds)?,
-                bounds_before: bound(&bounds_before)?,
-            },
-        })
+/// Puts what is to hold where it is looked for.
+fn put(connection: &Connection, intent: Option<&Intent>) -> rusqlite::Result<usize> {
+    match intent {
+        Some(intent) => Store::put_intent(connection, intent),
+        None => Store::forget_intent(connection),
     }
 }

@@ -9,7 +9,7 @@ mod flowtables;
 mod read;
 mod run;
 mod text;
-mod wire;
+pub(super) mod wire;
 mod write;
 
 pub use change::render;

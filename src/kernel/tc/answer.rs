@@ -109,16 +109,18 @@ pub(super) fn enter(datagram: &[u8], base: u32, replies: &mut [Reply]) -> io::Re
 }
 
 /// The messages of a datagram.
-pub(super) struct Parts<'a>(pub &'a [u8]);
+pub(in crate::kernel) struct Parts<'a>(pub &'a [u8]);
 
 /// One of them.
-pub(super) struct Part<'a> {
+pub(in crate::kernel) struct Part<'a> {
     /// `RTM_…` or `NLMSG_…`.
     pub kind: u16,
     /// `NLM_F_…`.
     pub flags: u16,
     /// That of the message which it answers.
     pub sequence: u32,
+    /// The number of the socket that it answers, or that asked for what it tells of; 0 for none.
+    pub port: u32,
     /// What follows the header.
     pub payload: &'a [u8],
 }
@@ -132,6 +134,7 @@ impl<'a> Iterator for Parts<'a> {
             kind: u16_at(self.0, 4)?,
             flags: u16_at(self.0, 6)?,
             sequence: u32_at(self.0, 8)?,
+            port: u32_at(self.0, 12)?,
             payload: self.0.get(HEADER..length)?,
         };
         self.0 = self.0.get(length.next_multiple_of(4)..).unwrap_or_default();

@@ -34,6 +34,7 @@ const PATIENCE_SECONDS: i64 = 5;
 #[derive(Debug)]
 pub struct RouteSocket {
     socket: Socket,
+    port: u32,
     sequence: u32,
     pub(super) buffer: Vec<u8>,
 }
@@ -64,7 +65,7 @@ impl RouteSocket {
 
     fn of(protocol: isize) -> io::Result<Self> {
         let mut socket = Socket::new(protocol)?;
-        socket.bind_auto()?;
+        let port = socket.bind_auto()?.port_number();
         socket.connect(&SocketAddr::new(0, 0))?;
         // Both are older than any kernel that matters (4.3, 4.12); without them errors have no words.
         socket.set_cap_ack(true)?;
@@ -82,9 +83,16 @@ impl RouteSocket {
         setsockopt(&fd, sockopt::SendTimeout, &patience)?;
         Ok(Self {
             socket,
+            port,
             sequence: 0,
             buffer: vec![0; RECEIVE],
         })
+    }
+
+    /// The number that the kernel knows it by, and that it tells others with what was changed through it.
+    #[must_use]
+    pub const fn port(&self) -> u32 {
+        self.port
     }
 
     pub(super) fn next_sequence(&mut self) -> u32 {
@@ -266,6 +274,7 @@ mod tests {
         let socket = unsafe { Socket::from_raw_fd(ours.into_raw_fd()) };
         let mut socket = RouteSocket {
             socket,
+            port: 0,
             sequence: 0,
             buffer: vec![0; RECEIVE],
         };

@@ -87,6 +87,19 @@ pub fn table(
     Classifier::of(policy).blocking(policy, blocks).table(ids)
 }
 
+/// The table with `blocks` and nothing else, which needs no device and no number: for a host on its way up.
+///
+/// Its chains and counters are those that [`table`] has for the same blocks, so that on the way there they stay as they
+/// are. Where none holds, it is empty.
+#[must_use]
+pub fn blocks_alone(policy: &Policy, blocks: &BTreeMap<BlockName, Hold>) -> Table {
+    let rules = Classifier::default().blocking(policy, blocks);
+    let mut table = Table::default();
+    block::add(&rules.blocks, &mut table);
+    table.name_by_content();
+    table
+}
+
 impl Classifier {
     /// The table, numbered by `ids`.
     ///

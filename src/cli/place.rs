@@ -1,0 +1,96 @@
+//! Where a verb finds what it works on.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::unistd::{Uid, User};
+
+use super::Global;
+use crate::api::Failure;
+
+/// Where what must outlive a restart is kept, where nobody says otherwise.
+const STATE: &str = "/var/lib/wanshift";
+/// Where a daemon listens, where nobody says otherwise.
+const SOCKET: &str = "/run/wanshift/wanshift.sock";
+
+/// The state directory: the flag's, else what the host's file says, also where the policy does not load; else the
+/// usual one.
+pub fn state(global: &Global) -> Result<PathBuf, Failure> {
+    match &global.state {
+        Some(state) => Ok(state.clone()),
+        None => Ok(setting(global, "state")?.unwrap_or_else(|| STATE.into())),
+    }
+}
+
+/// Where the daemon listens, likewise.
+pub fn socket(global: &Global) -> Result<PathBuf, Failure> {
+    match &global.socket {
+        Some(socket) => Ok(socket.clone()),
+        None => Ok(setting(global, "socket")?.unwrap_or_else(|| SOCKET.into())),
+    }
+}
+
+/// A path among the daemon's settings in the host's file.
+fn setting(global: &Global, name: &str) -> Result<Option<PathBuf>, Failure> {
+    let file: &Path = &global.config().join("host.toml");
+    let text = match std::fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => {
+            return Err(format!(
+                "{}: {error}; name the state directory with --state and the daemon's socket with --socket",
+                file.display()
+            )
+            .into());
+        }
+    };
+    let host: toml::Table = text.parse().map_err(|_| {
+        format!(
+            "{} cannot be read; name the state directory with --state and the daemon's socket with --socket",
+            file.display()
+        )
+    })?;
+    let daemon = host.get("daemon").and_then(|daemon| daemon.get(name));
+    Ok(daemon.and_then(toml::Value::as_str).map(PathBuf::from))
+}
+
+/// The present user, and who stands behind him.
+pub fn actor() -> String {
+    let uid = Uid::current();
+    let name = User::from_uid(uid)
+        .ok()
+        .flatten()
+        .map_or_else(|| uid.to_string(), |user| user.name);
+    match behind() {
+        Some(user) => format!("{name} (sudo: {user})"),
+        None => name,
+    }
+}
+
+/// Who called `sudo`.
+pub fn behind() -> Option<String> {
+    std::env::var("SUDO_USER")
+        .ok()
+        .filter(|user| !user.is_empty())
+}
+
+/// How the holder of the lock is named to others.
+pub fn holder(what: &str) -> String {
+    format!(
+        "`wanshift {what}` by {}, process {}",
+        actor(),
+        std::process::id()
+    )
+}
+
+/// A time such as `90s`, `10m`, `1h30m`, at least a second, as an argument.
+pub fn time(text: &str) -> Result<Duration, String> {
+    let span: jiff::SignedDuration = text
+        .parse()
+        .map_err(|_| "write a time such as 90s, 10m or 1h30m".to_owned())?;
+    match Duration::try_from(span) {
+        Ok(time) if time >= Duration::from_secs(1) => Ok(time),
+        Ok(_) | Err(_) => Err("at least a second is needed".to_owned()),
+    }
+}

@@ -1,0 +1,500 @@
+//! Changes: ordered, on their way, confirmed or taken back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::confirm::waits;
+use super::look::ITSELF;
+use super::plan::{PlanResult, describe, text};
+use super::{Asked, Came, InForce, Keeper, files, words};
+use crate::api::{Answer, Failure, Insist, Milestone, Order, Request, Stage, Talk};
+use crate::engine::{Engine, EngineError};
+use crate::executor::change::{self, Progress, Resumed, Terms, Underway};
+use crate::executor::error::{ChangeError, Stop};
+use crate::executor::survey::{Prospect, prospect_with};
+use crate::kernel::Scope;
+use crate::lower::Names;
+use crate::model::names::PhaseName;
+use crate::model::node::Place;
+use crate::model::readings::Latches;
+use crate::model::state::KernelState;
+use crate::policy::Policy;
+use crate::store::{Confirm, Intent, Record, RecordState};
+use crate::units::{Direction, Fraction, Moment};
+
+/// A change on its way.
+#[derive(Debug)]
+pub(super) struct Going {
+    pub underway: Underway,
+    /// The policy that it puts into force.
+    policy: InForce,
+    plan: PlanResult,
+    /// When the next step is due.
+    pub next: Moment,
+    /// How far those who watch were told that it is, in percent.
+    told: u32,
+}
+
+/// What `apply` and `phase` print as JSON.
+#[derive(Debug, Serialize)]
+struct Applied {
+    /// How many ops were carried out.
+    writes: usize,
+    /// How long there is to confirm it, in seconds.
+    confirm_within_seconds: Option<u64>,
+    /// What was planned.
+    #[serde(flatten)]
+    plan: PlanResult,
+}
+
+/// The phase that holds: what the store says, else the policy's first.
+///
+/// Where the store knows nothing and yet something of ours is in the kernel, the store was lost, and
+/// which phase holds is the operator's to say.
+///
+/// # Errors
+/// Where that cannot be told, or the policy does not have the phase.
+pub fn present_phase(
+    policy: &Policy,
+    intent: Option<&Intent>,
+    kernel: &KernelState,
+    state: &std::path::Path,
+) -> Result<PhaseName, Failure> {
+    let known = intent.map(|intent| &intent.phase);
+    match known {
+        Some(phase) if policy.phases().contains_key(phase) => Ok(phase.clone()),
+        Some(phase) => Err(format!(
+            "phase `{phase}` holds, and the policy no longer has it; enter another first, or put it back"
+        )
+        .into()),
+        None if *kernel == KernelState::default() => Ok(policy.start().clone()),
+        None => Err(format!(
+            "the kernel holds what wanshift made, but the store in {} does not know which phase that is; \
+             nothing was written. Say which: wanshift phase NAME ({})",
+            state.display(),
+            policy.phases().keys().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        )
+        .into()),
+    }
+}
+
+/// Decides about `phase` by what is true: for entering it, or for going on with it where it `keeps`.
+///
+/// # Errors
+/// Where the phase cannot hold by what is true.
+pub fn engine(
+    policy: &Arc<Policy>,
+    phase: PhaseName,
+    latches: &Latches,
+    stance: Stance,
+) -> Result<Engine, EngineError> {
+    let decide = match stance {
+        Stance::Keeps => Engine::keeping,
+        Stance::Enters => Engine::entering,
+    };
+    decide(Arc::clone(policy), phase, latches.names())
+}
+
+/// How a phase comes to hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stance {
+    /// It holds already, or did.
+    Keeps,
+    /// It is new.
+    Enters,
+}
+
+impl Keeper {
+    /// Reads the files again and has the kernel hold what they say: for `phase`, else for the one that holds.
+    pub(super) fn apply(
+        &mut self,
+        asked: &Asked<'_>,
+        phase: Option<&PhaseName>,
+        confirm_within: Option<Duration>,
+        force: Insist,
+        talk: &mut dyn Talk,
+    ) -> Result<Came, Failure> {
+        let unfinished = self.store.unfinished()?;
+        if let Some(pending) = unfinished.as_ref().filter(|record| waits(record)) {
+            return self.extend_or_refuse(asked, pending, confirm_within);
+        }
+        let files = match files::from(&self.config, asked.request.style, talk) {
+            Ok(files) => files,
+            Err(failure) => {
+                self.say_what_stays_open(unfinished.as_ref(), talk);
+                return Err(failure);
+            }
+        };
+        let policy = Arc::clone(&files.policy);
+        let known = self.latched(&policy, talk)?;
+        let intent = self.store.intent()?;
+        let going_to = unfinished.as_ref().and_then(words::phase_after);
+        let (phase, stance) = match phase {
+            Some(phase) => (phase.clone(), Stance::Enters),
+            None => {
+                let held = self.kernel.observe(Scope::All)?.state;
+                let present = present_phase(&policy, intent.as_ref(), &held, &self.state)?;
+                let phase = going_to.filter(|to| policy.phases().contains_key(to));
+                (phase.unwrap_or(present), Stance::Keeps)
+            }
+        };
+        let holds = intent.as_ref().is_some_and(|intent| intent.phase == phase);
+        let stance = match stance {
+            Stance::Keeps if !holds && unfinished.is_none() => Stance::Enters,
+            stance => stance,
+        };
+        self.spare(asked, &policy, &phase, force, talk)?;
+        let engine = engine(&policy, phase, &known.latches, stance)?;
+        let admitted = self.admit(&files)?;
+        let order = asked.order(&self.boot);
+        let confirm = confirm_within.map(|within| Confirm {
+            within,
+            until: self.clock.now().plus(within),
+        });
+        self.begin(&order, admitted, engine, confirm, talk)
+    }
+
+    /// Begins the change to what `engine` decides, in place of the one on its way. A way back that it has is the one
+    /// of that change.
+    pub(super) fn begin(
+        &mut self,
+        order: &change::Order,
+        policy: InForce,
+        engine: Engine,
+        confirm: Option<Confirm>,
+        talk: &mut dyn Talk,
+    ) -> Result<Came, Failure> {
+        let unfinished = self.store.unfinished()?;
+        let instead_of = match unfinished {
+            Some(record) if record.state == RecordState::Applying => Some(record),
+            Some(record) => {
+                // Never forward again: it is back first.
+                let names = self.names()?;
+                self.executor()
+                    .take_back(&record, &names, "it was being taken back")?;
+                None
+            }
+            None => None,
+        };
+        let phase_now = self.store.phase()?;
+        let now = self.clock.now();
+        let engine = engine.standing(self.standing(&policy.policy)?);
+        let (ids, absent) = (self.store.ids()?, self.looks.absent);
+        let prospect = prospect_with(self.kernel.as_mut(), ids, engine, now, absent)?;
+        let plan = self.described(&prospect, phase_now);
+        for note in &plan.notes {
+            talk.say(&format!("note: {note}"));
+        }
+        talk.text(&text(&plan));
+        // The time to confirm begins once it holds.
+        let confirm = confirm.map(|confirm| Confirm {
+            until: now.plus(prospect.engine.ramp()).plus(confirm.within),
+            ..confirm
+        });
+        let terms = Terms {
+            policy: policy.id,
+            confirm,
+            instead_of,
+        };
+        self.going = None;
+        match self.executor().begin_change(order, prospect, terms)? {
+            Some(underway) => {
+                self.going = Some(Going {
+                    underway,
+                    policy,
+                    plan,
+                    next: now,
+                    told: 0,
+                });
+                Ok(Came::Underway)
+            }
+            None => {
+                self.in_force = Some(policy);
+                let applied = Applied {
+                    writes: 0,
+                    confirm_within_seconds: None,
+                    plan,
+                };
+                Answer::of(&applied, "").map(Came::Answer)
+            }
+        }
+    }
+
+    fn described(&mut self, prospect: &Prospect, phase_now: Option<PhaseName>) -> PlanResult {
+        let date = self.looks.date(self.clock.as_ref(), self.clock.now());
+        let follow = self.follow();
+        describe(prospect, phase_now, self.kernel.as_mut(), date, follow)
+    }
+
+    /// Does what is due of the change on its way; says what it came to where it is over.
+    pub fn step(&mut self, talk: &mut dyn Talk) -> Option<Result<Answer, Failure>> {
+        let mut going = self.going.take()?;
+        if self.looks.rules_may_differ() {
+            going.underway.look_at_all();
+        }
+        match self.executor().step(&mut going.underway) {
+            Ok(stepped) => {
+                tell(&stepped.progress, &mut going.told, talk);
+                match stepped.next {
+                    Some(next) => {
+                        going.next = next;
+                        self.going = Some(going);
+                        None
+                    }
+                    None => Some(self.settle(going, Ok(()))),
+                }
+            }
+            Err(stop) => Some(self.settle(going, Err(stop))),
+        }
+    }
+
+    /// Takes up what was cut off before `request` is carried out, where that is to be finished first: what goes back
+    /// goes back, and what was on the way goes on, unless another phase is wanted now.
+    ///
+    /// # Errors
+    /// Where the policy does not load, which changes nothing; where it can be finished neither way.
+    pub fn finish_first(
+        &mut self,
+        request: &Request,
+        talk: &mut dyn Talk,
+    ) -> Result<Option<Record>, Failure> {
+        let wanted = match &request.order {
+            Order::Apply { .. } => None,
+            Order::Phase { name, .. } => Some(name),
+            Order::Status
+            | Order::History
+            | Order::Confirm
+            | Order::Rollback { .. }
+            | Order::Event { .. }
+            | Order::ResetCondition { .. }
+            | Order::Teardown
+            | Order::TeardownShaping => return Ok(None),
+        };
+        let Some(record) = self.store.unfinished()? else {
+            return Ok(None);
+        };
+        if waits(&record) && !self.is_overdue(&record) {
+            return Ok(None);
+        }
+        let onward = record.state == RecordState::Applying;
+        if onward && wanted.is_some() && wanted != record.change.phase_to.as_ref() {
+            return Ok(None);
+        }
+        let files = files::from(&self.config, request.style, talk).inspect_err(|_| {
+            self.say_what_stays_open(Some(&record), talk);
+        })?;
+        talk.say(&format!(
+            "{}: finishing it first",
+            words::cut_off(&record, &self.boot)
+        ));
+        let phase = words::phase_after(&record);
+        if let Some(phase) = phase {
+            let force = match &request.order {
+                Order::Apply { force, .. } | Order::Phase { force, .. } => *force,
+                _ => Insist::No,
+            };
+            let asked = Asked { request, actor: "" };
+            self.spare(&asked, &files.policy, &phase, force, talk)?;
+        }
+        self.expire()?;
+        self.recover(Some(&files))?;
+        Ok(Some(record))
+    }
+
+    /// Takes back the change on its way.
+    pub fn interrupt(&mut self) -> Option<Result<Answer, Failure>> {
+        let going = self.going.take()?;
+        Some(self.settle(going, Err(Stop::Interrupted)))
+    }
+
+    /// When the next step is due of a change on its way; none where none is.
+    #[must_use]
+    pub fn next_step(&self) -> Option<Moment> {
+        self.going.as_ref().map(|going| going.next)
+    }
+
+    fn settle(&mut self, going: Going, outcome: Result<(), Stop>) -> Result<Answer, Failure> {
+        let settled = self.executor().settle(&going.underway, outcome);
+        self.looks.soon();
+        let writes = match settled {
+            Ok(writes) => writes,
+            Err(error) => {
+                self.reached = None;
+                let failure = Failure::from(error);
+                // What came about by itself is tried again; who orders something does that himself.
+                if going.underway.record.change.actor == ITSELF {
+                    self.looks.later();
+                    self.fail(Stage::Apply, &failure);
+                }
+                return Err(failure);
+            }
+        };
+        self.troubles.over(Stage::Apply);
+        self.reached = Some(going.underway.prospect.goal.state.clone());
+        self.given = going.underway.prospect.engine.goal().nodes;
+        self.in_force = Some(going.policy);
+        self.note_blocks()?;
+        let phase = going.underway.prospect.engine.phase();
+        let mut text = if writes == 0 {
+            String::new()
+        } else {
+            format!("\nDone: {}, phase {phase} holds.\n", words::writes(writes))
+        };
+        let confirm = going.underway.record.change.confirm;
+        if let Some(confirm) = confirm {
+            let left = confirm.until.since(self.clock.now());
+            text.push_str(&format!(
+                "It is undone in {} unless it is confirmed: wanshift confirm\n",
+                words::time(left)
+            ));
+        }
+        let applied = Applied {
+            writes,
+            confirm_within_seconds: confirm.map(|confirm| confirm.within.as_secs()),
+            plan: going.plan,
+        };
+        Answer::of(&applied, text)
+    }
+
+    /// Takes up again the change that was cut off, forward or back. Says what became of it where it is over at once.
+    ///
+    /// # Errors
+    /// Where it can be finished neither way.
+    pub fn recover(&mut self, files: Option<&files::Files>) -> Result<Option<Record>, Failure> {
+        let Some(record) = self.store.unfinished()? else {
+            return Ok(None);
+        };
+        let policy = match self.policy_of(&record, files)? {
+            Some(policy) => policy,
+            None => {
+                let names = self.names()?;
+                let why = "its policy cannot be read any more";
+                self.executor().take_back(&record, &names, why)?;
+                return Ok(Some(record));
+            }
+        };
+        if record.change.confirm.is_some() && record.change.boot != self.boot {
+            let names = self.names()?;
+            let why = "the machine was started anew before it was confirmed";
+            self.executor().take_back(&record, &names, why)?;
+            self.take_policy_from_store()?;
+            return Ok(Some(record));
+        }
+        match self.executor().resume(&policy.policy)? {
+            Resumed::Nothing => Ok(None),
+            Resumed::Over(record, _) => {
+                self.take_policy_from_store()?;
+                Ok(Some(*record))
+            }
+            Resumed::Underway(underway) => {
+                let phase_now = self.store.phase()?;
+                let plan = self.described(&underway.prospect, phase_now);
+                let next = self.clock.now();
+                self.going = Some(Going {
+                    underway: *underway,
+                    policy,
+                    plan,
+                    next,
+                    told: 0,
+                });
+                Ok(Some(record))
+            }
+        }
+    }
+
+    /// The policy that a change on record puts into force; of one that does not say, the one that `files` say.
+    fn policy_of(
+        &mut self,
+        record: &Record,
+        files: Option<&files::Files>,
+    ) -> Result<Option<InForce>, Failure> {
+        match (record.change.policy_to, files) {
+            (Some(id), _) => Ok(self.stored_policy(id)?),
+            (None, Some(files)) => Ok(Some(self.admit(files)?)),
+            (None, None) => Ok(self.in_force.clone()),
+        }
+    }
+
+    /// Refuses a phase that would cut the session that it is ordered from, unless that is insisted on.
+    pub(super) fn spare(
+        &mut self,
+        asked: &Asked<'_>,
+        policy: &Arc<Policy>,
+        phase: &PhaseName,
+        force: Insist,
+        talk: &mut dyn Talk,
+    ) -> Result<(), Failure> {
+        let Some(session) = &asked.request.session else {
+            return Ok(());
+        };
+        match (words::would_cut(self.kernel.as_mut(), policy, phase, session), force) {
+            (Err(error), Insist::Yes) => {
+                talk.say(&format!(
+                    "note: {error}; whether this cuts the ssh session that it is ordered from is not known"
+                ));
+                Ok(())
+            }
+            (Err(error), Insist::No) => Err(error.into()),
+            (Ok(Some(cut)), Insist::Yes) => {
+                talk.say(&format!("note: {cut}"));
+                Ok(())
+            }
+            (Ok(Some(cut)), Insist::No) => Err(format!(
+                "{cut}\n  help: raise that, order it from the console, or insist on it with --force; nothing was written"
+            )
+            .into()),
+            (Ok(None), _) => Ok(()),
+        }
+    }
+
+    /// A policy that does not load changes nothing: not even what was cut off is finished then, because whether
+    /// its way there is still wanted cannot be known. But it is said.
+    fn say_what_stays_open(&self, unfinished: Option<&Record>, talk: &mut dyn Talk) {
+        if let Some(record) = unfinished
+            && self.going.is_none()
+        {
+            talk.say(&format!(
+                "note: {}, and stays so until the policy loads; the kernel conserves as it is",
+                words::cut_off(record, &self.boot)
+            ));
+        }
+    }
+
+    /// What the numbers in the kernel mean by the policy in force.
+    pub(super) fn names(&self) -> Result<Names, ChangeError> {
+        let ids = self.store.ids()?;
+        let policy = self.in_force.as_ref();
+        Ok(policy.map_or_else(Names::default, |policy| Names::new(&policy.policy, &ids)))
+    }
+}
+
+fn tell(progress: &Progress, told: &mut u32, talk: &mut dyn Talk) {
+    let percent = progress.done.percent();
+    let milestone = if progress.done == Fraction::ONE || percent / 10 > *told / 10 {
+        Milestone::Line
+    } else {
+        Milestone::Step
+    };
+    if *told > 0 || progress.done != Fraction::ONE {
+        talk.progress(&shares(progress), milestone);
+    }
+    *told = percent;
+}
+
+/// The circuits' shares at this moment, for a line of progress.
+fn shares(progress: &Progress) -> String {
+    let circuits = progress
+        .desired
+        .nodes
+        .iter()
+        .filter(|(key, _)| key.place == Place::Circuit);
+    let shares: Vec<String> = circuits
+        .map(|(key, holding)| {
+            let mbit = holding.guarantee.get(Direction::Up).bits() / 100_000;
+            format!("{key} {}.{} mbit", mbit / 10, mbit % 10)
+        })
+        .collect();
+    format!("{:3} %  {}", progress.done.percent(), shares.join("  "))
+}

@@ -1,0 +1,213 @@
+//! Changes that are undone unless they are confirmed, and the way back from those that were not.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::alter::{Stance, engine};
+use super::{Asked, Came, Keeper, words};
+use crate::api::{Answer, Failure, Insist, Order, Talk};
+use crate::model::names::PhaseName;
+use crate::store::{Confirm, Extent, Record, RecordState};
+
+/// What `confirm` and `rollback` print as JSON where they end what waits.
+#[derive(Debug, Serialize)]
+struct Settled {
+    /// The change.
+    change: i64,
+    /// What was ordered.
+    what: String,
+    /// How many ops were carried out.
+    writes: usize,
+    /// The phase that holds now.
+    phase: Option<PhaseName>,
+}
+
+impl Keeper {
+    pub(super) fn confirm(&mut self, asked: &Asked<'_>) -> Result<Answer, Failure> {
+        let pending = self.store.unfinished()?;
+        let Some(pending) = pending.filter(waits) else {
+            return Err("no change waits to be confirmed".into());
+        };
+        if self.is_overdue(&pending) {
+            return Err(format!(
+                "the time to confirm `{}` is over: it is being undone",
+                pending.change.what
+            )
+            .into());
+        }
+        self.store.confirm(&pending, self.clock.date())?;
+        if let Some(going) = &mut self.going {
+            going.underway.record.change.confirm = None;
+        }
+        tracing::info!(
+            "`{}` of {} confirmed by {}",
+            pending.change.what,
+            pending.change.actor,
+            asked.actor
+        );
+        let settled = Settled {
+            change: pending.id.0,
+            what: pending.change.what.clone(),
+            writes: 0,
+            phase: pending.change.phase_to.clone(),
+        };
+        let text = format!("Confirmed: `{}` stays.\n", pending.change.what);
+        Answer::of(&settled, text)
+    }
+
+    /// Back to what held before: ends what is on its way or waits to be confirmed, else undoes the last changes.
+    pub(super) fn rollback(
+        &mut self,
+        asked: &Asked<'_>,
+        changes: u32,
+        force: Insist,
+        talk: &mut dyn Talk,
+    ) -> Result<Came, Failure> {
+        let mut changes = changes;
+        if let Some(record) = self.store.unfinished()? {
+            let writes = self.take_back(&record, &format!("rolled back by {}", asked.actor))?;
+            changes = changes.saturating_sub(1);
+            if changes == 0 {
+                let settled = Settled {
+                    change: record.id.0,
+                    what: record.change.what.clone(),
+                    writes,
+                    phase: self.store.phase()?,
+                };
+                let text = format!(
+                    "Taken back: `{}`; {}.\n",
+                    record.change.what,
+                    words::writes(writes)
+                );
+                return Answer::of(&settled, text).map(Came::Answer);
+            }
+        }
+        let Some((_, before)) = self.store.before(changes)? else {
+            return Err(format!(
+                "there are not {changes} changes on record to go back; `wanshift history` shows them; nothing was written"
+            )
+            .into());
+        };
+        let order = asked.order(&self.boot);
+        let intent = match before {
+            Some(intent) if intent.extent == Extent::Whole => intent,
+            Some(intent) if intent.extent == Extent::Blocks => {
+                return self.tear_down_shaping(asked, talk).map(Came::Answer);
+            }
+            Some(_) | None => {
+                return self.tear_down(asked, talk).map(Came::Answer);
+            }
+        };
+        let policy = match intent.policy {
+            Some(id) => self.stored_policy(id)?,
+            None => self.in_force.clone(),
+        };
+        let Some(policy) = policy else {
+            return Err("the policy of then cannot be read any more; nothing was written".into());
+        };
+        let known = self.latched(&policy.policy, talk)?;
+        self.spare(asked, &policy.policy, &intent.phase, force, talk)?;
+        let engine = engine(&policy.policy, intent.phase, &known.latches, Stance::Enters)?;
+        self.begin(&order, policy, engine, None, talk)
+    }
+
+    /// Brings back what held before a change that is on its way or waits to be confirmed.
+    pub(super) fn take_back(&mut self, record: &Record, why: &str) -> Result<usize, Failure> {
+        self.going = None;
+        let names = self.names()?;
+        let taken = self.executor().take_back(record, &names, why);
+        self.reached = None;
+        self.looks.soon();
+        let writes = taken?;
+        tracing::warn!("`{}` was taken back: {why}", record.change.what);
+        self.take_policy_from_store()?;
+        self.note_blocks()?;
+        Ok(writes)
+    }
+
+    /// Undoes the change that waits to be confirmed where its time is over.
+    pub(super) fn expire(&mut self) -> Result<(), Failure> {
+        let Some(record) = self.store.unfinished()?.filter(waits) else {
+            return Ok(());
+        };
+        if self.is_overdue(&record) {
+            self.take_back(&record, "it was not confirmed in time")?;
+        }
+        Ok(())
+    }
+
+    /// Whether the time to confirm a change is over: by the clock of its boot, and always under another.
+    pub(super) fn is_overdue(&self, record: &Record) -> bool {
+        let confirm = record.change.confirm;
+        let over = confirm.is_some_and(|confirm| confirm.until <= self.clock.now());
+        over || record.change.boot != self.boot
+    }
+
+    /// A second change beside one that waits to be confirmed is refused; the same again gives more time.
+    pub(super) fn extend_or_refuse(
+        &mut self,
+        asked: &Asked<'_>,
+        pending: &Record,
+        confirm_within: Option<Duration>,
+    ) -> Result<Came, Failure> {
+        let same = match &asked.request.order {
+            Order::Phase { name, .. } => pending.change.phase_to.as_ref() == Some(name),
+            Order::Apply { .. } => pending.change.what.starts_with("apply"),
+            Order::Status
+            | Order::History
+            | Order::Confirm
+            | Order::Rollback { .. }
+            | Order::Event { .. }
+            | Order::ResetCondition { .. }
+            | Order::Teardown
+            | Order::TeardownShaping => false,
+        };
+        let (Some(within), true) = (confirm_within, same) else {
+            return Err(format!(
+                "`{}` (change {}, by {}, {}) waits to be confirmed; nothing was written\n  \
+                 help: `wanshift confirm` has it stay, `wanshift rollback` takes it back; both make way",
+                pending.change.what, pending.id.0, pending.change.actor, pending.change.opened
+            )
+            .into());
+        };
+        let now = self.clock.now();
+        let on_its_way = self.going.as_ref().map_or(Duration::ZERO, |going| {
+            let engine = &going.underway.prospect.engine;
+            engine
+                .ramp()
+                .mul_f64(1.0 - f64::from(engine.progress(now).billionths()) / 1e9)
+        });
+        let confirm = Confirm {
+            within,
+            until: now.plus(on_its_way).plus(within),
+        };
+        self.store.extend(pending.id, confirm)?;
+        if let Some(going) = &mut self.going {
+            going.underway.record.change.confirm = Some(confirm);
+        }
+        let settled = Settled {
+            change: pending.id.0,
+            what: pending.change.what.clone(),
+            writes: 0,
+            phase: pending.change.phase_to.clone(),
+        };
+        let text = format!(
+            "`{}` is undone in {} unless it is confirmed: wanshift confirm\n",
+            pending.change.what,
+            words::time(within)
+        );
+        Answer::of(&settled, text).map(Came::Answer)
+    }
+}
+
+/// Whether a change is undone unless it is confirmed.
+pub(super) fn waits(record: &Record) -> bool {
+    match record.state {
+        RecordState::Unconfirmed => true,
+        RecordState::Applying => record.change.confirm.is_some(),
+        RecordState::Undoing | RecordState::Stuck | RecordState::Done | RecordState::Undone => {
+            false
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The changes of the past, told.
+
+use serde::Serialize;
+
+use super::Keeper;
+use crate::api::{Answer, Failure, FileFacts};
+use crate::store::{Past, RecordState, hashes};
+
+/// What `history` prints as JSON.
+#[derive(Debug, Serialize)]
+struct History {
+    /// The changes on record, the last first.
+    changes: Vec<Entry>,
+}
+
+/// A change of the past.
+#[derive(Debug, Serialize)]
+struct Entry {
+    change: i64,
+    ordered: jiff::Timestamp,
+    ended: Option<jiff::Timestamp>,
+    by: String,
+    what: String,
+    state: RecordState,
+    phase_before: Option<String>,
+    phase_after: Option<String>,
+    /// The hash of the policy that it put into force: SHA-256 of what `sha256sum` prints of its files.
+    policy: Option<String>,
+    files: Vec<FileFacts>,
+    /// Why it was taken back.
+    because: Option<String>,
+}
+
+impl Keeper {
+    pub(super) fn history(&self) -> Result<Answer, Failure> {
+        let mut changes = Vec::new();
+        for past in self.store.history()? {
+            // One that is gone with its time is no reason to tell nothing of the others.
+            let policy = past.policy.and_then(|id| self.store.policy(id).ok());
+            changes.push(entry(past, policy.as_ref()));
+        }
+        let text = text(&changes);
+        Answer::of(&History { changes }, text)
+    }
+}
+
+fn entry(past: Past, policy: Option<&crate::store::StoredPolicy>) -> Entry {
+    Entry {
+        change: past.id.0,
+        ordered: past.opened,
+        ended: past.closed,
+        by: past.actor,
+        what: past.what,
+        state: past.state,
+        phase_before: past.phase_from.map(|phase| phase.to_string()),
+        phase_after: past.phase_to.map(|phase| phase.to_string()),
+        policy: policy.map(|policy| policy.hash.clone()),
+        files: policy.map_or_else(Vec::new, |policy| hashes(&policy.sources)),
+        because: past.error,
+    }
+}
+
+fn text(changes: &[Entry]) -> String {
+    if changes.is_empty() {
+        return "No change is on record.\n".to_owned();
+    }
+    let state = |entry: &Entry| match entry.state {
+        RecordState::Applying => "on its way",
+        RecordState::Undoing => "going back",
+        RecordState::Stuck => "stuck going back",
+        RecordState::Unconfirmed => "unconfirmed",
+        RecordState::Done => "done",
+        RecordState::Undone => "undone",
+    };
+    let mut text = String::new();
+    for entry in changes {
+        let when = entry.ordered.strftime("%Y-%m-%d %H:%M:%SZ");
+        let phases = match (&entry.phase_before, &entry.phase_after) {
+            (Some(before), Some(after)) if before == after => format!("phase {after}"),
+            (Some(before), Some(after)) => format!("phase {before} → {after}"),
+            (None, Some(after)) => format!("phase {after}"),
+            (Some(before), None) => format!("phase {before} taken out"),
+            (None, None) => "taken out".to_owned(),
+        };
+        text.push_str(&format!(
+            "{:>5}  {when}  {:<11}  {}\n       by {}; {phases}\n",
+            entry.change,
+            state(entry),
+            entry.what,
+            entry.by
+        ));
+        if let Some(hash) = &entry.policy {
+            let files: Vec<&str> = entry.files.iter().map(|file| file.name.as_str()).collect();
+            let short: String = hash.chars().take(12).collect();
+            text.push_str(&format!("       policy {short}: {}\n", files.join(" ")));
+        }
+        if let Some(because) = &entry.because {
+            text.push_str(&format!("       taken back: {because}\n"));
+        }
+    }
+    text
+}

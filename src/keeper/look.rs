@@ -1,0 +1,570 @@
+//! Looks after what was reached: what somebody else changed is put right, and what time, devices or conditions
+//! change is carried out.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::alter::{Stance, engine};
+use super::confirm::waits;
+use super::{Came, Keeper, files, known, words};
+use crate::api::{Answer, Failure, Repairs, Silent, Stage, Talk};
+use crate::clock::Clock;
+use crate::engine::Engine;
+use crate::engine::dates::{Dates, SavedDates, Sync};
+use crate::executor::change::Order;
+use crate::executor::converge;
+use crate::executor::survey::{Prospect, prospect_with};
+use crate::kernel::Scope;
+use crate::lower::{Absent, missing};
+use crate::model::desired::Standing;
+use crate::model::names::{BlockName, PhaseName};
+use crate::model::readings::{Latches, WallClock};
+use crate::model::state::KernelState;
+use crate::plan::{Bounds, Goal, diff};
+use crate::policy::{Policy, Style};
+use crate::store::{Began, Beginning, Extent, Intent, RecordState};
+use crate::units::Moment;
+
+/// Who orders what comes about by itself.
+pub(super) const ITSELF: &str = "wanshift";
+/// So long after something was seen the kernel is looked at: what belongs together comes together.
+const SETTLE: Duration = Duration::from_millis(30);
+/// Looks are so far apart at the least, however much goes on beside us.
+const APART: Duration = Duration::from_millis(300);
+/// So often it is kept what the clock showed.
+const KEEP_DATES: Duration = Duration::from_secs(600);
+/// So often it is looked at although nothing was seen: a listener may have missed something.
+const ANYWAY: Duration = Duration::from_secs(60);
+
+/// When the kernel was looked at and is to be looked at again, and what that brought.
+#[derive(Debug, Default)]
+pub(super) struct Looks {
+    /// What was seen of the clock.
+    pub dates: Option<Dates>,
+    /// When that was last kept, and whether the date was in doubt then.
+    kept: Option<Moment>,
+    doubted: bool,
+    /// Whether devices that are not there are waited for.
+    pub absent: Absent,
+    last: Option<Moment>,
+    due: Option<Moment>,
+    rules: Rules,
+    /// When a calendar changes what holds, a drained block begins to cut, or a phase begins.
+    pub calendar_due: Option<Moment>,
+    pub repairs: Repairs,
+}
+
+/// Whether somebody may have changed our rules since they were last looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Rules {
+    #[default]
+    AsLeft,
+    MayDiffer,
+}
+
+impl Looks {
+    /// The date, as far as it may be believed.
+    pub fn date(&mut self, clock: &dyn Clock, now: Moment) -> WallClock {
+        let (wall, sync) = match clock.wall() {
+            WallClock::Trusted(wall) => (wall, Sync::Synchronised),
+            WallClock::Untrusted(wall) => (wall, Sync::Alone),
+        };
+        match &mut self.dates {
+            Some(dates) => dates.look(wall, sync, now),
+            None => clock.wall(),
+        }
+    }
+
+    /// What to keep of the clock, where that is to be kept now.
+    pub fn dates_to_keep(&mut self, now: Moment) -> Option<SavedDates> {
+        let dates = self.dates.as_ref()?;
+        let doubted = dates.next().is_some() || self.doubted;
+        let stale = self.kept.is_none_or(|kept| now.since(kept) >= KEEP_DATES);
+        if !stale && doubted == self.doubted {
+            return None;
+        }
+        self.doubted = dates.next().is_some();
+        self.kept = Some(now);
+        Some(dates.saved())
+    }
+
+    /// Has the kernel be looked at as soon as somebody wakes us.
+    pub const fn soon(&mut self) {
+        self.due = Some(Moment(Duration::ZERO));
+    }
+
+    /// Leaves it to the next try of what failed.
+    pub const fn later(&mut self) {
+        self.due = None;
+    }
+
+    /// Whether the rules may differ from how they were left; asked once for each time.
+    pub fn rules_may_differ(&mut self) -> bool {
+        std::mem::take(&mut self.rules) == Rules::MayDiffer
+    }
+
+    fn seen(&mut self, now: Moment) {
+        let apart = self.last.map(|last| last.plus(APART));
+        let at = now.plus(SETTLE).max(apart.unwrap_or_default());
+        self.due = Some(self.due.map_or(at, |due| due.min(at)));
+    }
+}
+
+impl Keeper {
+    /// Something of ours may have been changed by somebody else.
+    pub fn seen(&mut self) {
+        let now = self.clock.now();
+        self.looks.rules = Rules::MayDiffer;
+        self.looks.seen(now);
+    }
+
+    /// When to wake it at the latest; none where only something that happens can change what holds.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Moment> {
+        if let Some(next) = self.next_step() {
+            return Some(next);
+        }
+        let anyway = self.looks.last.map(|last| last.plus(ANYWAY));
+        [
+            self.looks.due,
+            self.conditions_due,
+            self.looks.calendar_due,
+            self.troubles.again(),
+            self.confirm_due(),
+            anyway,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// When the change that waits to be confirmed is undone.
+    fn confirm_due(&self) -> Option<Moment> {
+        let record = self.store.unfinished().ok().flatten().filter(waits)?;
+        Some(
+            record
+                .change
+                .confirm
+                .map_or_else(Moment::default, |confirm| confirm.until),
+        )
+    }
+
+    /// Begins where a run before this one ended: finishes what was cut off, and has the kernel hold what the files
+    /// say now.
+    pub fn start(&mut self, talk: &mut dyn Talk) {
+        let (at, now) = (self.clock.date(), self.clock.now());
+        let files = match files::from(&self.config, Style::Plain, talk) {
+            Ok(files) => Some(files),
+            Err(_) => {
+                let what = "the policy files do not load: the last good ones stay in force; see `wanshift check`";
+                self.troubles
+                    .failed(Stage::Policy, what.to_owned(), at, now);
+                None
+            }
+        };
+        match self.recover(files.as_ref()) {
+            Ok(Some(record)) => talk.say(&format!(
+                "{}: it is taken up again",
+                words::cut_off(&record, &self.boot)
+            )),
+            Ok(None) => {}
+            Err(failure) => self
+                .troubles
+                .failed(Stage::Apply, failure.to_string(), at, now),
+        }
+        if self.going.is_none()
+            && let Some(files) = files
+            && let Err(failure) = self.take_in(files, talk)
+        {
+            self.troubles
+                .failed(Stage::Plan, failure.to_string(), at, now);
+        }
+        self.looks.soon();
+    }
+
+    /// Puts files into force that are others than those that were, unless a change waits to be confirmed.
+    fn take_in(&mut self, files: files::Files, talk: &mut dyn Talk) -> Result<(), Failure> {
+        let hash = crate::store::hash(&files.facts());
+        let same = self
+            .in_force
+            .as_ref()
+            .is_some_and(|policy| policy.hash == hash);
+        if same || self.store.unfinished()?.is_some() {
+            return Ok(());
+        }
+        let (phase, stance) = match self.store.intent()? {
+            Some(intent) if intent.extent != Extent::Whole => return Ok(()),
+            Some(intent) if !files.policy.phases().contains_key(&intent.phase) => {
+                return Err(format!(
+                    "phase `{}` holds, and the policy files no longer have it: the policy of before stays in force; \
+                     enter another first, or put it back",
+                    intent.phase
+                )
+                .into());
+            }
+            Some(intent) => (intent.phase, Stance::Keeps),
+            None if self.kernel.observe(Scope::All)?.state == KernelState::default() => {
+                (files.policy.start().clone(), Stance::Enters)
+            }
+            None => {
+                let what = format!(
+                    "the kernel holds what wanshift made, but the store in {} does not know which phase that is; \
+                     it stays as it is. Say which: wanshift phase NAME",
+                    self.state.display()
+                );
+                let (at, now) = (self.clock.date(), self.clock.now());
+                self.troubles.failed(Stage::Store, what, at, now);
+                return Ok(());
+            }
+        };
+        let known = self.latched(&files.policy, talk)?;
+        let engine = engine(&files.policy, phase, &known.latches, stance)?;
+        let admitted = self.admit(&files)?;
+        let order = self.by_itself("start: the policy files are new".to_owned());
+        self.because.clear();
+        self.begin(&order, admitted, engine, None, talk).map(|_| ())
+    }
+
+    fn by_itself(&self, what: String) -> Order {
+        Order {
+            actor: ITSELF.to_owned(),
+            what,
+            boot: self.boot.clone(),
+        }
+    }
+
+    /// Does what is due by now. Says what became of a change that came to its end.
+    pub fn wake(&mut self, talk: &mut dyn Talk) -> Option<Result<Answer, Failure>> {
+        let now = self.clock.now();
+        self.looks.date(self.clock.as_ref(), now);
+        self.keep_dates();
+        if let Some(next) = self.next_step() {
+            return if next <= now { self.step(talk) } else { None };
+        }
+        if let Err(failure) = self.expire() {
+            self.fail(Stage::Apply, &failure);
+            return None;
+        }
+        let due = self.next_deadline().is_some_and(|due| due <= now);
+        if due {
+            self.looks.last = Some(now);
+            self.looks.due = None;
+            self.conditions_due = None;
+            self.looks.calendar_due = None;
+            self.looks.rules = Rules::AsLeft;
+            match self.look_after() {
+                // What was begun is not done.
+                Ok(()) if self.going.is_some() => {}
+                Ok(()) => {
+                    for stage in [Stage::Store, Stage::Observe, Stage::Plan, Stage::Apply] {
+                        self.troubles.over(stage);
+                    }
+                }
+                Err((stage, failure)) => self.fail(stage, &failure),
+            }
+            self.looks.last = Some(self.clock.now());
+        }
+        None
+    }
+
+    pub(super) fn fail(&mut self, stage: Stage, failure: &Failure) {
+        let (at, now) = (self.clock.date(), self.clock.now());
+        self.troubles.failed(stage, failure.to_string(), at, now);
+    }
+
+    /// Compares what should hold with what the kernel holds.
+    fn look_after(&mut self) -> Result<(), (Stage, Failure)> {
+        let store = |error: crate::store::StoreError| (Stage::Store, Failure::from(error));
+        if let Some(record) = self.store.unfinished().map_err(store)?
+            && matches!(record.state, RecordState::Undoing | RecordState::Stuck)
+        {
+            let taken = self.take_back(&record, "it was being taken back");
+            return taken.map(|_| ()).map_err(|failure| (Stage::Apply, failure));
+        }
+        let Some(intent) = self.store.intent().map_err(store)? else {
+            return self.nothing_known();
+        };
+        match intent.extent {
+            Extent::Nothing => return Ok(()),
+            Extent::Blocks => return self.hold_blocks(),
+            Extent::Whole => {}
+        }
+        let Some(in_force) = self.in_force.clone() else {
+            let why = "the policy that is to hold cannot be read: the kernel stays as it is; see `wanshift check`, then `wanshift apply`";
+            return Err((Stage::Policy, why.into()));
+        };
+        let policy = in_force.policy.clone();
+        let known = self
+            .latched(&policy, &mut Silent)
+            .map_err(|failure| (Stage::Store, failure))?;
+        let pending = self.store.unfinished().map_err(store)?.is_some();
+        if !pending
+            && let Some((phase, what)) = self.next_phase(&policy, &intent, &known.latches)?
+        {
+            let entered = engine(&policy, phase, &known.latches, Stance::Enters)
+                .map_err(Failure::from)
+                .and_then(|engine| {
+                    self.because.clear();
+                    let order = self.by_itself(what);
+                    self.begin(&order, in_force.clone(), engine, None, &mut Silent)
+                });
+            return entered
+                .map(|_| ())
+                .map_err(|failure| (Stage::Plan, failure));
+        }
+        let plan = |failure: Failure| (Stage::Plan, failure);
+        let engine = engine(&policy, intent.phase, &known.latches, Stance::Keeps)
+            .map_err(|error| plan(error.into()))?;
+        let engine = engine.standing(self.standing(&policy).map_err(plan)?);
+        let ids = self.store.ids().map_err(store)?;
+        let now = self.clock.now();
+        let prospect = prospect_with(
+            self.kernel.as_mut(),
+            ids,
+            engine.clone(),
+            now,
+            self.looks.absent,
+        )
+        .map_err(|error| plan(error.into()))?;
+        self.say_what_is_missing(&policy, &prospect);
+        if prospect.goal.state == prospect.survey.observed.state {
+            self.given = prospect.engine.goal().nodes;
+            self.reached = Some(prospect.goal.state);
+            self.because.clear();
+            return self
+                .note_blocks()
+                .map_err(|failure| (Stage::Store, failure));
+        }
+        let meant = self
+            .reached
+            .as_ref()
+            .is_some_and(|reached| *reached != prospect.goal.state);
+        if meant && !pending {
+            let what = match std::mem::take(&mut self.because) {
+                because if because.is_empty() => "what it stands on has changed".to_owned(),
+                because => because.join("; "),
+            };
+            let order = self.by_itself(what);
+            let begun = self.begin(&order, in_force, engine, None, &mut Silent);
+            return match begun {
+                Ok(Came::Answer(_) | Came::Underway) => Ok(()),
+                Err(failure) => Err((Stage::Apply, failure)),
+            };
+        }
+        self.put_right(&prospect)
+    }
+
+    /// Brings the kernel back to what was reached before. It is no change: nothing new is to hold.
+    fn put_right(&mut self, prospect: &Prospect) -> Result<(), (Stage, Failure)> {
+        let bounds = Bounds::of(prospect.engine.policy(), &prospect.engine.pools());
+        let goal = Goal {
+            state: &prospect.goal.state,
+            names: &prospect.goal.names,
+            bounds: &bounds,
+        };
+        let ops = diff(&prospect.survey.observed, &goal).ops().count();
+        let reached = converge(self.kernel.as_mut(), &goal, Scope::All)
+            .map_err(|error| (Stage::Apply, error.into()))?;
+        let writes = words::writes(reached.writes);
+        if self.reached.is_some() {
+            let what = format!("somebody else changed what is ours: {writes} to put it right");
+            tracing::warn!(planned = ops, "{what}");
+            self.looks.repairs.count += 1;
+            self.looks.repairs.last = Some(self.clock.date());
+            self.looks.repairs.what = Some(what);
+        } else {
+            tracing::info!("the kernel is brought to what should hold: {writes}");
+        }
+        self.given = prospect.engine.goal().nodes;
+        self.reached = Some(prospect.goal.state.clone());
+        self.note_blocks()
+            .map_err(|failure| (Stage::Store, failure))
+    }
+
+    /// The store knows of nothing that is to hold.
+    fn nothing_known(&mut self) -> Result<(), (Stage, Failure)> {
+        let held = self.kernel.observe(Scope::All);
+        let held = held.map_err(|error| (Stage::Observe, error.into()))?.state;
+        if held == KernelState::default() {
+            return Ok(());
+        }
+        let why = format!(
+            "the kernel holds what wanshift made, but the store in {} does not know which phase that is; \
+             it stays as it is. Say which: wanshift phase NAME",
+            self.state.display()
+        );
+        Err((Stage::Store, why.into()))
+    }
+
+    /// The phase that begins by itself now, and why.
+    fn next_phase(
+        &mut self,
+        policy: &Policy,
+        intent: &Intent,
+        latches: &Latches,
+    ) -> Result<Option<(PhaseName, String)>, (Stage, Failure)> {
+        let present = policy.phases().get(&intent.phase);
+        if let Some(present) = present
+            && let (Some(until), Some(then)) = (&present.until, &present.then)
+            && latches.holds(until)
+        {
+            let what = format!("phase {then}: {until} ended phase {}", present.name);
+            return Ok(Some((then.clone(), what)));
+        }
+        self.begun_by_date(policy, intent, latches)
+            .map_err(|error| (Stage::Store, error.into()))
+    }
+
+    /// The phase whose date has come since it was first read. One whose date was over by then does not begin by
+    /// itself: the host may have been told another since.
+    fn begun_by_date(
+        &mut self,
+        policy: &Policy,
+        intent: &Intent,
+        latches: &Latches,
+    ) -> Result<Option<(PhaseName, String)>, crate::store::StoreError> {
+        let now = self.clock.now();
+        let WallClock::Trusted(today) = self.looks.date(self.clock.as_ref(), now) else {
+            return Ok(None);
+        };
+        let known = self.store.beginnings()?;
+        let mut begins: Option<(PhaseName, Timestamp)> = None;
+        for phase in policy.phases().values() {
+            let Some(from) = phase.from else { continue };
+            let key = (phase.name.clone(), from);
+            match known.get(&key) {
+                None => {
+                    let state = if from > today {
+                        Beginning::Awaited
+                    } else {
+                        Beginning::Over
+                    };
+                    self.store.keep_beginning(&phase.name, from, state)?;
+                }
+                Some(Beginning::Over) => continue,
+                Some(Beginning::Awaited) => {}
+            }
+            if from > today {
+                let wait = from.duration_since(today).unsigned_abs();
+                self.looks.due_at(now.plus(wait));
+                continue;
+            }
+            let open = phase
+                .requires
+                .as_ref()
+                .is_none_or(|requires| latches.holds(requires));
+            if known.get(&key).is_some()
+                && open
+                && begins.as_ref().is_none_or(|(_, other)| *other < from)
+            {
+                begins = Some((phase.name.clone(), from));
+            }
+        }
+        let Some((phase, from)) = begins else {
+            return Ok(None);
+        };
+        self.store.keep_beginning(&phase, from, Beginning::Over)?;
+        if phase == intent.phase {
+            return Ok(None);
+        }
+        let what = format!("phase {phase}: its date, {from}, has come");
+        Ok(Some((phase, what)))
+    }
+
+    /// What stands beside the phase.
+    pub(super) fn standing(&mut self, policy: &Policy) -> Result<Standing, Failure> {
+        let now = self.clock.now();
+        let date = self.looks.date(self.clock.as_ref(), now);
+        let stood = known::standing(policy, Some(&self.store), date, &self.boot, now)?;
+        if let Some(due) = stood.due {
+            self.looks.due_at(due);
+        }
+        Ok(stood.standing)
+    }
+
+    /// Puts on record since when blocks hold.
+    pub(super) fn note_blocks(&mut self) -> Result<(), Failure> {
+        let table = self
+            .reached
+            .as_ref()
+            .and_then(|reached| reached.table.as_ref());
+        let holding = table
+            .map(crate::model::filter::Table::blocks)
+            .unwrap_or_default();
+        let mut began = self.store.blocks_began()?;
+        let names: BTreeSet<BlockName> = began.keys().cloned().collect();
+        if names == holding {
+            return Ok(());
+        }
+        began.retain(|name, _| holding.contains(name));
+        for name in holding {
+            began.entry(name).or_insert_with(|| Began {
+                since: self.clock.date(),
+                boot: self.boot.clone(),
+                moment: self.clock.now(),
+            });
+        }
+        self.store.keep_blocks_began(&began)?;
+        // Those that drain have their time from now on.
+        self.looks.soon();
+        Ok(())
+    }
+
+    fn say_what_is_missing(&mut self, policy: &Policy, prospect: &Prospect) {
+        let missing = missing(policy, &prospect.survey.facts);
+        if missing.is_empty() {
+            self.troubles.over(Stage::Wait);
+            return;
+        }
+        let told: Vec<String> = missing
+            .iter()
+            .map(|(device, owner)| format!("device {device} of {owner}"))
+            .collect();
+        let what = format!(
+            "not there, and waited for: {}; all else holds",
+            told.join(", ")
+        );
+        self.fail(Stage::Wait, &what.into());
+    }
+
+    /// Blocks alone are to hold.
+    fn hold_blocks(&mut self) -> Result<(), (Stage, Failure)> {
+        let goal = self
+            .blocks_that_stay()
+            .map_err(|failure| (Stage::Plan, failure))?;
+        let names = crate::lower::Names::default();
+        let bounds = Bounds::default();
+        let goal = Goal {
+            state: &goal,
+            names: &names,
+            bounds: &bounds,
+        };
+        converge(self.kernel.as_mut(), &goal, Scope::All)
+            .map(|_| ())
+            .map_err(|error| (Stage::Apply, error.into()))
+    }
+
+    /// What the kernel holds where the shaping is taken out and the blocks of the phase stay.
+    pub(super) fn blocks_that_stay(&mut self) -> Result<KernelState, Failure> {
+        let (Some(intent), Some(in_force)) = (self.store.intent()?, self.in_force.clone()) else {
+            return Ok(KernelState::default());
+        };
+        let known = self.latched(&in_force.policy, &mut Silent)?;
+        let engine = Engine::keeping(in_force.policy.clone(), intent.phase, known.latches.names())?;
+        let engine = engine.standing(self.standing(&in_force.policy)?);
+        let blocks = engine.goal().blocks;
+        Ok(KernelState {
+            table: Some(crate::lower::blocks_alone(&in_force.policy, &blocks)),
+            ..KernelState::default()
+        })
+    }
+}
+
+impl Looks {
+    /// Has a calendar be asked again at `moment` at the latest.
+    fn due_at(&mut self, moment: Moment) {
+        self.calendar_due = Some(self.calendar_due.map_or(moment, |due| due.min(moment)));
+    }
+}

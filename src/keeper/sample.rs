@@ -1,0 +1,119 @@
+//! Reads counters, and keeps what a daemon knows of itself.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::Keeper;
+use crate::api::{DaemonFacts, Failure, Stage};
+use crate::engine::dates::{Dates, SavedDates};
+use crate::engine::meter::Seen;
+use crate::lower::{Absent, Names};
+use crate::model::counters::{Counters, QueueCounters};
+use crate::model::names::DeviceName;
+use crate::model::node::{Place, Spot};
+use crate::model::state::{ClassId, Ifb, Major};
+use crate::store::RecordId;
+
+/// Under which name the store keeps what is known of the clock.
+const DATES: &str = "dates";
+
+impl Keeper {
+    /// It is a daemon's: devices that are not there are waited for, and what comes true is carried out.
+    pub fn runs_as(&mut self, facts: DaemonFacts, sample: Duration) {
+        self.looks.absent = Absent::Waited;
+        let boot = self.boot.clone();
+        let saved = self.store.remembered::<SavedDates>(DATES);
+        let saved = saved.unwrap_or_else(|error| {
+            tracing::error!(%error, "what was known of the clock is not");
+            None
+        });
+        self.looks.dates = Some(match saved {
+            Some(saved) => Dates::restored(saved, boot),
+            None => Dates::new(boot),
+        });
+        self.daemon = Some(facts);
+        self.sample = Some(sample);
+    }
+
+    /// Keeps what is known of the clock, so that a jump is not believed after a restart.
+    pub(super) fn keep_dates(&mut self) {
+        if let Some(dates) = self.looks.dates_to_keep(self.clock.now())
+            && let Err(error) = self.store.remember(DATES, &dates)
+        {
+            self.fail(Stage::Store, &error.into());
+        }
+    }
+
+    /// The change on its way.
+    #[must_use]
+    pub fn on_its_way(&self) -> Option<RecordId> {
+        self.going.as_ref().map(|going| going.underway.record.id)
+    }
+
+    /// Reads the counters of what is ours.
+    pub fn sample(&mut self) {
+        match self.read_counters() {
+            Ok(()) => {
+                self.troubles.over(Stage::Sample);
+                self.sampled = Some(self.clock.date());
+            }
+            Err(failure) => self.fail(Stage::Sample, &failure),
+        }
+    }
+
+    fn read_counters(&mut self) -> Result<(), Failure> {
+        let (Some(in_force), trees) = (self.in_force.clone(), self.trees()) else {
+            return Ok(());
+        };
+        let ids = self.store.ids()?;
+        let names = Names::new(&in_force.policy, &ids);
+        let now = self.clock.now();
+        let given = match &self.going {
+            Some(going) => going.underway.prospect.engine.desired(now).nodes,
+            None => self.given.clone(),
+        };
+        let mut counters: Vec<(ClassId, Counters)> = Vec::new();
+        let mut seen = Vec::new();
+        for (device, major) in trees {
+            self.kernel.counters(&device, major, &mut counters)?;
+            let direction = Ifb::direction(&device);
+            for (id, counters) in &counters {
+                let Some(key) = names.spot(&device, id.minor).and_then(Spot::node) else {
+                    continue;
+                };
+                let Some(holding) = given.get(key) else {
+                    continue;
+                };
+                let is_leaf = !matches!(key.place, Place::Circuit);
+                seen.push(Seen {
+                    place: key.clone(),
+                    direction,
+                    given: holding.guarantee.get(direction),
+                    class: Some(*counters),
+                    queue: is_leaf.then(|| QueueCounters::from(*counters)),
+                });
+            }
+        }
+        self.meter.sample(now, &seen);
+        Ok(())
+    }
+
+    /// The trees that are ours, as they were last reached or will be.
+    fn trees(&self) -> Vec<(DeviceName, Major)> {
+        let state = match &self.going {
+            Some(going) => Some(&going.underway.prospect.goal.state),
+            None => self.reached.as_ref(),
+        };
+        let trees = state.map(|state| &state.trees).into_iter().flatten();
+        trees
+            .map(|(device, tree)| (device.clone(), tree.major))
+            .collect()
+    }
+
+    /// The devices that are there, of those that the policy names.
+    pub(super) fn present_devices(&mut self) -> BTreeSet<DeviceName> {
+        let observed = self.kernel.surroundings();
+        let devices = observed.map(|around| around.devices).unwrap_or_default();
+        devices.into_values().map(|device| device.name).collect()
+    }
+}

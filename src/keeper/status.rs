@@ -1,0 +1,498 @@
+//! What holds, why, and since when: gathered, and told to people.
+
+use std::collections::BTreeMap;
+
+use super::alter::Going;
+use super::{Keeper, words};
+use crate::api::{
+    BlockState, BlockStatus, CircuitStatus, ClassStatus, ConditionStatus, DirectionStatus,
+    LastChange, Line, Outcome, Pending, PhaseFacts, PolicyFacts, Sampling, Shifting, Stage, Status,
+    Stuck,
+};
+use crate::engine::Engine;
+use crate::model::desired::Desired;
+use crate::model::hold::{Block, Condition, ConditionTerm};
+use crate::model::node::Place;
+use crate::model::phase::Phase;
+use crate::model::readings::Latches;
+use crate::policy::Policy;
+use crate::store::{Extent, Intent, Past, RecordState};
+use crate::units::{Direction, Moment};
+
+impl Keeper {
+    /// All that is known at this moment. What cannot be read is left out, and is a problem.
+    pub fn status(&mut self) -> Status {
+        let (at, now) = (self.clock.date(), self.clock.now());
+        let mut problems = self.troubles.list();
+        let gathered = self.gather(now);
+        let gathered = gathered.unwrap_or_else(|failure| {
+            problems.push(crate::api::Problem {
+                stage: Stage::Store,
+                what: failure.to_string(),
+                since: at,
+            });
+            Gathered::default()
+        });
+        let policy = self.in_force.as_ref();
+        Status {
+            host: policy.map_or_else(String::new, |policy| policy.policy.host().name.to_string()),
+            at,
+            daemon: self.daemon.clone(),
+            healthy: problems.is_empty(),
+            problems,
+            policy: policy.map(|policy| PolicyFacts {
+                hash: policy.hash.clone(),
+                files: policy.files.clone(),
+                since: policy.since,
+            }),
+            phase: gathered.phase,
+            phases: policy.map_or_else(Vec::new, |policy| {
+                policy.policy.phases().keys().cloned().collect()
+            }),
+            circuits: gathered.circuits,
+            classes: gathered.classes,
+            blocks: gathered.blocks,
+            conditions: gathered.conditions,
+            pending: gathered.pending,
+            stuck: gathered.stuck,
+            last_change: gathered.last_change,
+            repairs: self.looks.repairs.clone(),
+            failures: self.troubles.failures(),
+            sampling: self.sample.map(|sample| Sampling {
+                interval_seconds: sample.as_secs_f64(),
+                last: self.sampled,
+            }),
+        }
+    }
+
+    fn gather(&mut self, now: Moment) -> Result<Gathered, crate::api::Failure> {
+        let mut gathered = Gathered {
+            last_change: self.store.history()?.into_iter().find_map(last_change),
+            ..Gathered::default()
+        };
+        if let Some(record) = self.store.unfinished()?.filter(super::confirm::waits) {
+            let until = record.change.confirm.map(|confirm| confirm.until);
+            gathered.pending = Some(Pending {
+                change: record.id.0,
+                what: record.change.what.clone(),
+                by: record.change.actor.clone(),
+                ordered: record.change.opened,
+                seconds_left: until.unwrap_or_default().since(now).as_secs(),
+            });
+        }
+        if let Some(record) = self.store.unfinished()?
+            && record.state == RecordState::Stuck
+        {
+            gathered.stuck = Some(Stuck {
+                change: record.id.0,
+                what: record.change.what,
+                since: record.change.opened,
+            });
+        }
+        let (Some(intent), Some(in_force)) = (self.store.intent()?, self.in_force.clone()) else {
+            return Ok(gathered);
+        };
+        let policy = in_force.policy;
+        let latches = self.store.latches()?;
+        let engine = Engine::keeping(policy.clone(), intent.phase.clone(), latches.names()).ok();
+        let engine = match engine {
+            Some(engine) => Some(engine.standing(self.standing(&policy)?)),
+            None => None,
+        };
+        let going = self.going.as_ref();
+        let desired = going.map_or_else(
+            || engine.as_ref().map(Engine::goal),
+            |going| Some(going.underway.prospect.engine.desired(now)),
+        );
+        gathered.phase = Some(phase(&policy, &intent, going, now));
+        gathered.conditions = conditions(&policy, &latches);
+        let rejected = self.kernel.rejected().unwrap_or_default();
+        let began = self.store.blocks_began()?;
+        let holding = match intent.extent {
+            Extent::Whole | Extent::Blocks => desired.as_ref().map(|desired| &desired.blocks),
+            Extent::Nothing => None,
+        };
+        for block in policy.blocks().values() {
+            let phase = policy.phases().get(&intent.phase);
+            let held = holding.and_then(|blocks| blocks.get(&block.name));
+            let state = state(block, held.copied(), phase, &latches);
+            gathered.blocks.push(BlockStatus {
+                name: block.name.clone(),
+                state,
+                because: because(block, state, phase, &latches),
+                since: began
+                    .get(&block.name)
+                    .filter(|_| held.is_some())
+                    .map(|began| began.since),
+                planned_until: planned(&policy, block),
+                rejected_packets: rejected.get(&block.name).copied().unwrap_or_default(),
+            });
+        }
+        if intent.extent == Extent::Whole
+            && let Some(desired) = &desired
+        {
+            self.lines(&policy, desired, &mut gathered);
+        }
+        Ok(gathered)
+    }
+
+    /// The circuits and places, with what they are given and what they carry.
+    fn lines(&mut self, policy: &Policy, desired: &Desired, gathered: &mut Gathered) {
+        let present = self.present_devices();
+        for circuit in policy.circuits().values() {
+            let key = crate::model::node::NodeKey::new(circuit.name.clone(), Place::Circuit);
+            let Some(holding) = desired.nodes.get(&key) else {
+                continue;
+            };
+            let pool = policy.pool_of(&circuit.name).map(|pool| pool.name.clone());
+            let most = pool.as_ref().and_then(|pool| desired.pools.get(pool));
+            let most = most.or(circuit.capacity.as_ref()).copied();
+            let direction = |direction: Direction| {
+                let passed = self.meter.passed(&key, direction).unwrap_or_default();
+                let heat = self.meter.heat(&circuit.name, direction);
+                let share = holding.guarantee.get(direction);
+                DirectionStatus {
+                    share,
+                    capacity: most.map_or(share, |most| most.get(direction)),
+                    rate: passed.rate,
+                    bytes: passed.bytes,
+                    hot_seconds: heat.hot.as_secs_f64(),
+                    saturated_seconds: heat.saturated.as_secs_f64(),
+                }
+            };
+            gathered.circuits.push(CircuitStatus {
+                name: circuit.name.clone(),
+                device: circuit.device.clone(),
+                present: present.contains(&circuit.device),
+                pool,
+                up: direction(Direction::Up),
+                down: (!policy.host().inside.is_empty()).then(|| direction(Direction::Down)),
+            });
+        }
+        let down = !policy.host().inside.is_empty();
+        for (key, holding) in &desired.nodes {
+            let line = |direction: Direction| {
+                let passed = self.meter.passed(key, direction).unwrap_or_default();
+                Line {
+                    guarantee: holding.guarantee.get(direction),
+                    ceiling: holding.ceiling.get(direction),
+                    rate: passed.rate,
+                    bytes: passed.bytes,
+                    packets: passed.packets,
+                    drops: passed.drops,
+                    backlog_bytes: passed.backlog_bytes,
+                }
+            };
+            if key.place == Place::Circuit {
+                continue;
+            }
+            gathered.classes.push(ClassStatus {
+                place: key.clone(),
+                up: Some(line(Direction::Up)),
+                down: down.then(|| line(Direction::Down)),
+            });
+        }
+    }
+}
+
+/// What the store and the kernel say.
+#[derive(Debug, Default)]
+struct Gathered {
+    phase: Option<PhaseFacts>,
+    circuits: Vec<CircuitStatus>,
+    classes: Vec<ClassStatus>,
+    blocks: Vec<BlockStatus>,
+    conditions: Vec<ConditionStatus>,
+    pending: Option<Pending>,
+    stuck: Option<Stuck>,
+    last_change: Option<LastChange>,
+}
+
+fn last_change(past: Past) -> Option<LastChange> {
+    let outcome = match past.state {
+        RecordState::Done | RecordState::Unconfirmed => Outcome::Done,
+        RecordState::Undone => Outcome::Undone,
+        RecordState::Applying | RecordState::Undoing | RecordState::Stuck => return None,
+    };
+    Some(LastChange {
+        change: past.id.0,
+        what: past.what,
+        by: past.actor,
+        at: past.closed.unwrap_or(past.opened),
+        outcome,
+    })
+}
+
+fn phase(policy: &Policy, intent: &Intent, going: Option<&Going>, now: Moment) -> PhaseFacts {
+    let present = policy.phases().get(&intent.phase);
+    let until = present.and_then(|phase| {
+        let until = phase.until.as_ref()?;
+        let then = phase.then.as_ref()?;
+        Some(format!("{until}, then {then}"))
+    });
+    let shifting = going.map(|going| {
+        let engine = &going.underway.prospect.engine;
+        let done = f64::from(engine.progress(now).billionths()) / 1e9;
+        Shifting {
+            to: engine.phase().clone(),
+            done,
+            seconds_left: engine.ramp().as_secs_f64() * (1.0 - done),
+        }
+    });
+    PhaseFacts {
+        name: intent.phase.clone(),
+        since: intent.since,
+        by: intent.actor.clone(),
+        because: match intent.extent {
+            Extent::Whole => intent.what.clone(),
+            Extent::Blocks => format!("{}: its blocks alone hold", intent.what),
+            Extent::Nothing => format!("{}: nothing of it holds", intent.what),
+        },
+        until,
+        shifting,
+    }
+}
+
+fn conditions(policy: &Policy, latches: &Latches) -> Vec<ConditionStatus> {
+    let one = |condition: &Condition| {
+        let latch = latches.held().get(&condition.name);
+        ConditionStatus {
+            name: condition.name.clone(),
+            holds: latch.is_some(),
+            since: latch.map(|latch| latch.since),
+            because: latch.map_or_else(|| words::waits_for(condition), words::why),
+        }
+    };
+    policy.conditions().values().map(one).collect()
+}
+
+fn state(
+    block: &Block,
+    held: Option<crate::model::desired::Hold>,
+    phase: Option<&Phase>,
+    latches: &Latches,
+) -> BlockState {
+    use crate::model::desired::Hold;
+    let brought = phase.is_some_and(|phase| phase.blocks.contains(&block.name));
+    let lifted = block
+        .until
+        .as_ref()
+        .is_some_and(|until| latches.holds(until));
+    match held {
+        Some(Hold::Rejecting) => BlockState::Holding,
+        Some(Hold::Draining) => BlockState::Draining,
+        None if !brought => BlockState::Absent,
+        None if lifted => BlockState::Lifted,
+        None => BlockState::Resting,
+    }
+}
+
+fn because(block: &Block, state: BlockState, phase: Option<&Phase>, latches: &Latches) -> String {
+    let until = block.until.as_ref();
+    let name = phase.map_or("no phase", |phase| phase.name.as_str());
+    match state {
+        BlockState::Holding | BlockState::Draining => match until {
+            Some(until) => format!("phase {name}, until {until}"),
+            None => format!("phase {name}"),
+        },
+        BlockState::Lifted => {
+            let latch = until.and_then(|until| latches.held().get(until));
+            latch.map_or_else(String::new, words::why)
+        }
+        BlockState::Resting => "by its schedule".to_owned(),
+        BlockState::Absent => format!("phase {name} does not bring it"),
+    }
+}
+
+/// The latest date that the condition that lifts a block waits for.
+fn planned(policy: &Policy, block: &Block) -> Option<jiff::Timestamp> {
+    let condition = policy.conditions().get(block.until.as_ref()?)?;
+    let dates = condition.terms.iter().filter_map(|term| match term {
+        ConditionTerm::After(date) => Some(*date),
+        ConditionTerm::Event(_) | ConditionTerm::LinkSpeed { .. } | ConditionTerm::Condition(_) => {
+            None
+        }
+    });
+    dates.max()
+}
+
+/// The same for people: what matters first.
+pub fn text(status: &Status) -> String {
+    let mut text = String::new();
+    let mut line = |line: String| {
+        text.push_str(line.trim_end());
+        text.push('\n');
+    };
+    let when = |at: &jiff::Timestamp| at.strftime("%Y-%m-%d %H:%M:%SZ").to_string();
+    let health = if status.healthy {
+        "healthy"
+    } else {
+        "NOT HEALTHY"
+    };
+    let host = if status.host.is_empty() {
+        "this host"
+    } else {
+        &status.host
+    };
+    let daemon = status.daemon.as_ref().map_or_else(
+        || "no daemon runs".to_owned(),
+        |daemon| {
+            let since = when(&daemon.since);
+            format!(
+                "daemon {} (process {}) since {since}",
+                daemon.version, daemon.pid
+            )
+        },
+    );
+    line(format!("{host}: {health}; {daemon}"));
+    for problem in &status.problems {
+        line(format!(
+            "! {} (since {})",
+            problem.what,
+            when(&problem.since)
+        ));
+    }
+    match &status.phase {
+        None => line("Nothing was applied yet.".to_owned()),
+        Some(phase) => {
+            line(format!("Phase {} since {}", phase.name, when(&phase.since)));
+            if !phase.because.is_empty() {
+                line(format!("  by {}: {}", phase.by, phase.because));
+            }
+            if let Some(until) = &phase.until {
+                line(format!("  until {until}"));
+            }
+            if let Some(shift) = &phase.shifting {
+                line(format!(
+                    "  on the way into {}: {:.0} %, {:.0} s left",
+                    shift.to,
+                    shift.done * 100.0,
+                    shift.seconds_left
+                ));
+            }
+        }
+    }
+    if let Some(pending) = &status.pending {
+        line(format!(
+            "Change {} (`{}` by {}) is undone in {} unless it is confirmed: wanshift confirm",
+            pending.change,
+            pending.what,
+            pending.by,
+            words::time(std::time::Duration::from_secs(pending.seconds_left))
+        ));
+    }
+    let mut table = Rows::default();
+    for circuit in &status.circuits {
+        let mut row = |way: &str, direction: &DirectionStatus| {
+            let rate = direction
+                .rate
+                .map_or_else(|| "-".to_owned(), |rate| format!("{:.1} mbit", rate / 1e6));
+            table.row([
+                format!("{} {way}", circuit.name),
+                direction.share.to_string(),
+                direction.capacity.to_string(),
+                rate,
+                format!("{:.0} s", direction.hot_seconds),
+                format!("{:.0} s", direction.saturated_seconds),
+            ]);
+        };
+        row("up", &circuit.up);
+        if let Some(down) = &circuit.down {
+            row("down", down);
+        }
+    }
+    for row in table.text(["circuit", "share", "of", "carries", "full", "saturated"]) {
+        line(row);
+    }
+    let mut table = Rows::default();
+    for block in &status.blocks {
+        table.row([
+            block.name.to_string(),
+            block.state.word().to_owned(),
+            block.since.as_ref().map_or_else(|| "-".to_owned(), when),
+            format!("{}", block.rejected_packets),
+            block.because.clone(),
+        ]);
+    }
+    for row in table.text(["block", "", "since", "rejected", "why"]) {
+        line(row);
+    }
+    let mut table = Rows::default();
+    for condition in &status.conditions {
+        table.row([
+            condition.name.to_string(),
+            if condition.holds { "true" } else { "false" }.to_owned(),
+            condition
+                .since
+                .as_ref()
+                .map_or_else(|| "-".to_owned(), when),
+            condition.because.clone(),
+        ]);
+    }
+    for row in table.text(["condition", "", "since", "why"]) {
+        line(row);
+    }
+    if let Some(change) = &status.last_change {
+        let outcome = match change.outcome {
+            Outcome::Done => "done",
+            Outcome::Undone => "undone",
+        };
+        line(String::new());
+        line(format!(
+            "Last change: {} `{}` by {}, {outcome} {}",
+            change.change,
+            change.what,
+            change.by,
+            when(&change.at)
+        ));
+    }
+    if let (Some(last), Some(what)) = (&status.repairs.last, &status.repairs.what) {
+        line(format!(
+            "Last repair: {what}, {} (of {})",
+            when(last),
+            status.repairs.count
+        ));
+    }
+    text
+}
+
+/// Columns as wide as what stands in them.
+struct Rows<const N: usize>(Vec<[String; N]>);
+
+impl<const N: usize> Default for Rows<N> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<const N: usize> Rows<N> {
+    fn row(&mut self, row: [String; N]) {
+        self.0.push(row);
+    }
+
+    /// The rows below `head`, and an empty line before; nothing where there are none.
+    fn text(self, head: [&str; N]) -> Vec<String> {
+        if self.0.is_empty() {
+            return Vec::new();
+        }
+        let mut rows = vec![head.map(str::to_owned)];
+        rows.extend(self.0);
+        let mut widths = BTreeMap::new();
+        for row in &rows {
+            for (column, cell) in row.iter().enumerate() {
+                let width: &mut usize = widths.entry(column).or_default();
+                *width = (*width).max(cell.chars().count());
+            }
+        }
+        let cells = |row: [String; N]| {
+            let cells: Vec<String> = row
+                .into_iter()
+                .enumerate()
+                .map(|(column, cell)| format!("{cell:width$}", width = widths[&column]))
+                .collect();
+            cells.join("  ")
+        };
+        let told = rows.into_iter().map(cells);
+        std::iter::once(String::new()).chain(told).collect()
+    }
+}
