@@ -17,7 +17,7 @@ use common::{in_namespace, sh};
 use jiff::tz::TimeZone;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use wanshift::clock::SystemClock;
+use wanshift::clock::{Clock, SystemClock};
 use wanshift::model::readings::WallClock;
 
 fn json(text: &str) -> serde_json::Value {

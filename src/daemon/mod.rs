@@ -221,9 +221,6 @@ impl Daemon {
             actor,
             mut replies,
         } = ask;
-        if !request.order.only_reads() {
-            tracing::info!("`{}` by {actor}", request.order.words());
-        }
         let came = self.keeper.ask(&request, &actor, &mut replies);
         self.dismiss();
         match (came, self.keeper.on_its_way()) {

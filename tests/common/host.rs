@@ -50,6 +50,11 @@ impl EdgeHost {
         self.directory.path().join("state")
     }
 
+    /// Where a daemon listens, if there is one.
+    pub fn socket(&self) -> PathBuf {
+        self.directory.path().join("run/wanshift.sock")
+    }
+
     /// Replaces `from`, which must be there, by `to` in a policy file.
     pub fn edit(&self, file: &str, from: &str, to: &str) {
         let path = self.config().join(file);
@@ -66,6 +71,8 @@ impl EdgeHost {
             path(self.config()),
             "--state".to_owned(),
             path(self.state()),
+            "--socket".to_owned(),
+            path(self.socket()),
         ]
     }
 
