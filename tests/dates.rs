@@ -88,6 +88,20 @@ fn a_clock_that_goes_to_2100_and_back_is_not_believed_for_a_while() {
 }
 
 #[test]
+fn what_the_clock_says_of_itself_is_not_enough() {
+    let right: Timestamp = START.parse().unwrap();
+    let mut dates = Dates::new("boot-1".to_owned());
+    let now = Moment(Duration::from_secs(100));
+    let trusted = WallClock::Trusted(right);
+    assert_eq!(dates.judge(trusted, now), trusted);
+    let untrusted = WallClock::Untrusted(right);
+    assert_eq!(dates.judge(untrusted, now), untrusted);
+    let wrong: Timestamp = "2100-01-01T00:00:00Z".parse().unwrap();
+    let judged = dates.judge(WallClock::Trusted(wrong), now);
+    assert_eq!(judged, WallClock::Untrusted(wrong));
+}
+
+#[test]
 fn what_nobody_keeps_right_is_not_believed_and_does_not_end_a_doubt() {
     let mut machine = Machine::new();
     machine.sync = Sync::Alone;

@@ -251,6 +251,27 @@ fn a_burst_is_never_followed_by_silence() {
     });
 }
 
+#[test]
+fn what_is_lost_among_changes_of_others_is_told_once_there_is_nothing_more_to_read() {
+    listening(async |watch| {
+        // Long messages, so that few fill the buffer: fewer than are read before anybody else has a turn.
+        let comment = "x".repeat(128);
+        let elements: Vec<String> = (0..60_000_u32)
+            .map(|n| format!("{} comment {comment}", std::net::Ipv4Addr::from(n)))
+            .collect();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let script = format!(
+            "add table inet theirs\nadd set inet theirs s {{ type ipv4_addr; }}\n\
+             add element inet theirs s {{ {} }}\n",
+            elements.join(", ")
+        );
+        std::fs::write(file.path(), script).unwrap();
+        sh(&format!("nft -f {}", file.path().display()));
+        assert_eq!(told(watch).await, BTreeSet::from([Seen::Everything]));
+        assert_eq!(told(watch).await, BTreeSet::new());
+    });
+}
+
 /// A message as the kernel would send it.
 fn forged(kind: u16, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(16 + payload.len()).unwrap();

@@ -155,6 +155,15 @@ impl Dates {
         }
     }
 
+    /// The same, of what the host's clock says of itself.
+    pub fn judge(&mut self, shown: WallClock, now: Moment) -> WallClock {
+        let sync = match shown {
+            WallClock::Trusted(_) => Sync::Synchronised,
+            WallClock::Untrusted(_) => Sync::Alone,
+        };
+        self.look(shown.shows(), sync, now)
+    }
+
     /// When the date may next be believed without anything but time passing; `None` where it is, or where somebody must
     /// keep the clock right first.
     #[must_use]

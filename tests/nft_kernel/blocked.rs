@@ -288,10 +288,14 @@ fn nothing_passes_as_a_drain_ends_or_a_block_changes() {
         net.beyond.enter();
         let server = UdpSocket::bind(at(FAR[0], 443)).unwrap();
         server.set_nonblocking(true).unwrap();
+        // Ranges, which the kernel fills a moment after a rule about them is there.
+        let hosts = [wide(WITHIN[0]), "10.201.0.0/16", "10.203.4.0/22"];
+        let what = matching(&hosts, &[], &["udp/400-500", "udp/1000-2000"], &[]);
         let tables: Vec<_> = [true, false]
             .map(|drains| Classifier {
                 blocks: vec![BlockRules {
                     drains,
+                    what: what.clone(),
                     ..browsing()
                 }],
                 ..rules(MarkMask::UPPER_16)
