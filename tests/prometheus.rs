@@ -29,6 +29,8 @@ use wanshift::model::names::PhaseName;
 
 /// Where a daemon serves by default.
 const ADDRESS: &str = "127.0.0.1:9817";
+/// How long is waited before it is asked again.
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
 
 fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
@@ -385,11 +387,12 @@ fn a_real_scrape_has_all_that_alerts_and_dashboard_speak_of() {
         let mut daemon = Daemon::start(&host);
         daemon.wait_for_phase("nominal");
         let sampled = daemon.wait_for("a sample", |status| status["sampling"]["last"].is_string());
-        let began = std::time::Instant::now();
         let mut text = asked("/metrics");
+        let mut patience = PATIENCE;
         while !text.contains("\nwanshift_class_bytes_total{") {
-            assert!(began.elapsed() < PATIENCE, "{text}\n{}", daemon.log());
-            std::thread::sleep(std::time::Duration::from_millis(100));
+            assert!(!patience.is_zero(), "{text}\n{}", daemon.log());
+            std::thread::sleep(PAUSE);
+            patience = patience.saturating_sub(PAUSE);
             text = asked("/metrics");
         }
         if let Some(said) = promtool(&["check", "metrics"], &text) {
