@@ -31,6 +31,8 @@ pub(super) struct Going {
     /// The policy that it puts into force.
     pub policy: InForce,
     pub plan: PlanResult,
+    /// How many ops finished what was cut off before it.
+    pub writes_to_finish: usize,
     /// When the next step is due.
     pub next: Moment,
     /// How far those who watch were told that it is, in percent.
@@ -42,6 +44,8 @@ pub(super) struct Going {
 struct Applied {
     /// How many ops were carried out.
     writes: usize,
+    /// How many ops finished what was cut off.
+    writes_to_finish: usize,
     /// How long there is to confirm it, in seconds.
     confirm_within_seconds: Option<u64>,
     /// What was planned.
@@ -184,7 +188,9 @@ impl Keeper {
         let engine = engine.standing(self.standing(&policy.policy)?);
         let (ids, absent) = (self.store.ids()?, self.looks.absent);
         let prospect = prospect_with(self.kernel.as_mut(), ids, engine, now, absent)?;
-        let plan = self.described(&prospect, phase_now);
+        let finished = self.finished.take();
+        let mut plan = self.described(&prospect, phase_now);
+        plan.cut_off = finished.as_ref().map(|(what, _)| what.clone());
         for note in &plan.notes {
             talk.say(&format!("note: {note}"));
         }
@@ -206,6 +212,7 @@ impl Keeper {
                     underway,
                     policy,
                     plan,
+                    writes_to_finish: finished.map_or(0, |(_, writes)| writes),
                     next: now,
                     told: 0,
                 });
@@ -215,6 +222,7 @@ impl Keeper {
                 self.in_force = Some(policy);
                 let applied = Applied {
                     writes: 0,
+                    writes_to_finish: finished.map_or(0, |(_, writes)| writes),
                     confirm_within_seconds: None,
                     plan,
                 };
@@ -253,6 +261,11 @@ impl Keeper {
             }
             Err(stop) => Some(self.settle(going, Err(stop))),
         }
+    }
+
+    /// Says what was finished before the next is asked, and how much that took.
+    pub fn finished_first(&mut self, what: String, writes: usize) {
+        self.finished = Some((what, writes));
     }
 
     /// Takes back the change on its way.
@@ -304,6 +317,7 @@ impl Keeper {
         }
         let applied = Applied {
             writes,
+            writes_to_finish: going.writes_to_finish,
             confirm_within_seconds: confirm.map(|confirm| confirm.within.as_secs()),
             plan: going.plan,
         };

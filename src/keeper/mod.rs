@@ -82,6 +82,8 @@ pub struct Keeper {
     _lock: Option<Lock>,
     in_force: Option<InForce>,
     going: Option<Going>,
+    /// What was finished before what is asked, and how much that took.
+    finished: Option<(String, usize)>,
     links: Links,
     meter: Meter,
     /// What each place is given by what was reached.
@@ -142,6 +144,7 @@ impl Keeper {
             _lock: ground.lock,
             in_force: None,
             going: None,
+            finished: None,
             links: Links::default(),
             meter: Meter::new(),
             given: BTreeMap::new(),
