@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::confirm::waits;
 use super::look::ITSELF;
 use super::plan::{PlanResult, describe, text};
-use super::{Asked, Came, InForce, Keeper, files, words};
+use super::{Asked, Came, InForce, Keeper, Reached, files, words};
 use crate::api::{Answer, Failure, Insist, Milestone, Stage, Talk};
 use crate::engine::{Engine, EngineError};
 use crate::executor::change::{self, Progress, Terms, Underway};
@@ -297,10 +297,12 @@ impl Keeper {
             }
         };
         self.troubles.over(Stage::Apply);
-        self.reached = Some(going.underway.prospect.goal.state.clone());
-        self.given = going.underway.prospect.engine.goal().nodes;
+        self.reached = Some(Reached::of(&going.underway.prospect));
         self.in_force = Some(going.policy);
-        self.note_blocks()?;
+        // The change is done; what is not on record now is put there with the next look.
+        if let Err(failure) = self.note_blocks() {
+            self.fail(Stage::Store, &failure);
+        }
         let phase = going.underway.prospect.engine.phase();
         let mut text = if writes == 0 {
             String::new()
