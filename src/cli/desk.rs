@@ -152,7 +152,7 @@ fn keeper(
         }
     };
     let (lock, store) = if request.order.only_reads() {
-        (None, Store::read(&state)?)
+        (None, Store::read(&state)?.map_or_else(Store::empty, Ok)?)
     } else {
         let words = request.order.words();
         let lock = match Lock::take(&state, &place::holder(&words)) {
@@ -161,13 +161,7 @@ fn keeper(
             Err(held @ LockError::Held { .. }) => return Err(Refused::Failed(held.into())),
         };
         let store = Store::open(&state).map_err(|error| Refused::Unusable(error.into()))?;
-        (Some(lock), Some(store))
-    };
-    let Some(store) = store else {
-        return Err(Refused::Failed(
-            "nothing was applied yet on this host; see `wanshift plan`, then `wanshift apply`"
-                .into(),
-        ));
+        (Some(lock), store)
     };
     let ground = Ground {
         config: global.config().to_owned(),

@@ -162,6 +162,7 @@ impl Keeper {
             Order::Apply { .. } => pending.change.what.starts_with("apply"),
             Order::Status
             | Order::History
+            | Order::Conditions
             | Order::Confirm
             | Order::Rollback { .. }
             | Order::Event { .. }

@@ -10,6 +10,7 @@ mod confirm;
 pub mod files;
 mod history;
 pub mod known;
+mod listed;
 mod look;
 pub mod plan;
 mod sample;
@@ -232,6 +233,7 @@ impl Keeper {
                 Answer::of(&status, status::text(&status)).map(Came::Answer)
             }
             Order::History => self.history().map(Came::Answer),
+            Order::Conditions => self.conditions(&asked, talk).map(Came::Answer),
             Order::Apply {
                 confirm_within,
                 force,

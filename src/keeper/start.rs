@@ -102,6 +102,7 @@ impl Keeper {
             Order::Phase { name, force, .. } => (Some(name), *force),
             Order::Status
             | Order::History
+            | Order::Conditions
             | Order::Confirm
             | Order::Rollback { .. }
             | Order::Event { .. }
