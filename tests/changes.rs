@@ -19,7 +19,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 use wanshift::clock::Clock;
 use wanshift::engine::Engine;
-use wanshift::executor::change::{Executor, Order, Progress};
+use wanshift::executor::change::{Executor, Order, Progress, Terms};
 use wanshift::executor::error::{ChangeError, Stop};
 use wanshift::executor::survey::prospect;
 use wanshift::kernel::fake::FakeKernel;
@@ -34,7 +34,7 @@ use wanshift::model::state::{
 use wanshift::plan::op::Op;
 use wanshift::plan::{PoolBound, breaches};
 use wanshift::policy::{Policy, Source, read};
-use wanshift::store::{RecordState, Store};
+use wanshift::store::{Extent, RecordState, Store};
 use wanshift::units::{Moment, Rate};
 
 const DEVICES: [&str; 2] = ["mpls0", "wan0"];
@@ -350,9 +350,7 @@ impl Bench {
 
     fn recover(&mut self) -> Result<(), ChangeError> {
         let policy = self.policy.clone();
-        self.executor()
-            .recover(&policy, None, &mut go_on)
-            .map(|_| ())
+        self.executor().recover(&policy, &mut go_on).map(|_| ())
     }
 
     /// What a clean run of the same ends with.
@@ -367,7 +365,7 @@ fn entering(policy: &Arc<Policy>, name: &str) -> Engine {
     Engine::entering(policy.clone(), phase(name), BTreeSet::new()).unwrap()
 }
 
-fn go_on(_: Progress<'_>) -> ControlFlow<()> {
+fn go_on(_: &Progress) -> ControlFlow<()> {
     ControlFlow::Continue(())
 }
 
@@ -472,7 +470,7 @@ proptest! {
         let now = bench.clock.now();
         let prospect = prospect(&mut bench.kernel, ids, entering(&bench.policy, "telework"), now).unwrap();
         let mut steps = 0;
-        let mut watcher = |_: Progress<'_>| {
+        let mut watcher = |_: &Progress| {
             steps += 1;
             if steps > after { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
@@ -497,7 +495,7 @@ fn the_way_back_on_record_is_the_state_before() {
     assert_eq!(record.change.way_back, before);
     assert_eq!(record.change.goal, bench.clean("telework"));
     assert_eq!(record.change.actor, "root");
-    assert_eq!(record.change.phase_from, Some(phase("nominal")));
+    assert_eq!(record.change.phase_from(), Some(&phase("nominal")));
     assert_eq!(record.change.phase_to, Some(phase("telework")));
 }
 
@@ -521,11 +519,20 @@ fn two_runs_decide_the_same() {
 #[test]
 fn teardown_takes_everything_out() {
     let mut bench = Bench::new(policy(&[3, 1], 220, 0));
-    let writes = bench.executor().tear_down(&order("teardown")).unwrap();
+    let writes = bench
+        .executor()
+        .tear_down(&order("teardown"), KernelState::default(), Extent::Nothing)
+        .unwrap();
     assert!(writes > 0);
     assert_eq!(bench.kernel.held(), KernelState::default());
     assert_eq!(bench.store.unfinished().unwrap(), None);
-    assert_eq!(bench.executor().tear_down(&order("teardown")).unwrap(), 0);
+    assert_eq!(
+        bench
+            .executor()
+            .tear_down(&order("teardown"), KernelState::default(), Extent::Nothing)
+            .unwrap(),
+        0
+    );
     bench.enter("nominal").unwrap();
     assert_eq!(bench.kernel.broken, Vec::<String>::new());
 }
@@ -565,7 +572,7 @@ fn an_undo_after_drift_ends_and_conserves() {
         let engine = entering(&bench.policy, "telework");
         let prospect = prospect(&mut bench.kernel, ids, engine, now).unwrap();
         let mut steps = 0;
-        let mut watcher = |_: Progress<'_>| {
+        let mut watcher = |_: &Progress| {
             steps += 1;
             if steps > 2 {
                 ControlFlow::Break(())
@@ -688,7 +695,10 @@ fn teardown_closes_what_was_cut_off() {
     bench.kernel.dies_at = Some(20);
     assert!(catch_unwind(AssertUnwindSafe(|| bench.enter("telework"))).is_err());
     bench.kernel.heal();
-    bench.executor().tear_down(&order("teardown")).unwrap();
+    bench
+        .executor()
+        .tear_down(&order("teardown"), KernelState::default(), Extent::Nothing)
+        .unwrap();
     assert_eq!(bench.kernel.held(), KernelState::default());
     assert_eq!(bench.store.unfinished().unwrap(), None);
     bench.recover().unwrap();
@@ -739,7 +749,7 @@ fn a_ramp_into_a_smaller_pool_only_goes_down() {
     )
     .unwrap();
     let mut shares: Vec<u64> = Vec::new();
-    let mut watcher = |progress: Progress<'_>| {
+    let mut watcher = |progress: &Progress| {
         shares.push(
             progress.desired.nodes[&"internet".parse().unwrap()]
                 .guarantee
@@ -759,25 +769,45 @@ fn a_ramp_into_a_smaller_pool_only_goes_down() {
     );
 }
 
-/// Who orders the phase back from which a change was cut off does not have to wait until it got there.
+/// A second change of mind goes from where the first one stands, and its way back is the first one's.
 #[test]
-fn a_change_that_is_no_longer_wanted_is_taken_back() {
+fn a_change_takes_the_place_of_one_on_its_way() {
     let mut bench = Bench::new(policy(&[3, 1], 220, 60_000));
     let before = bench.kernel.held();
-    bench.kernel.dies_at = Some(30);
+    bench.kernel.dies_at = Some(600);
     assert!(catch_unwind(AssertUnwindSafe(|| bench.enter("telework"))).is_err());
     bench.kernel.heal();
-    let start = bench.clock.now();
-    let (policy, nominal) = (bench.policy.clone(), phase("nominal"));
-    bench
-        .executor()
-        .recover(&policy, Some(&nominal), &mut go_on)
-        .unwrap();
+    let record = bench.store.unfinished().unwrap().unwrap();
+    let (ids, now) = (bench.store.ids().unwrap(), bench.clock.now());
+    let engine = entering(&bench.policy, "nominal");
+    let prospect = prospect(&mut bench.kernel, ids, engine, now).unwrap();
+    let share = |desired: &wanshift::model::desired::Desired| {
+        let holding = desired.nodes[&"internet".parse().unwrap()];
+        holding.guarantee.up.bits()
+    };
+    let stood = share(&prospect.engine.desired(now));
+    assert!((100_000_001..220_000_000).contains(&stood), "{stood}");
+    let terms = Terms {
+        instead_of: Some(record.clone()),
+        ..Terms::default()
+    };
+    let mut executor = bench.executor();
+    let underway = executor.begin_change(&order("nominal"), prospect, terms);
+    let underway = underway.unwrap().unwrap();
+    assert_eq!(underway.record.change.way_back, record.change.way_back);
+    assert_eq!(underway.record.change.before, record.change.before);
+    let mut shares = Vec::new();
+    let mut watcher = |progress: &Progress| {
+        shares.push(share(&progress.desired));
+        ControlFlow::Continue(())
+    };
+    executor.to_the_end(underway, &mut watcher).unwrap();
     assert!(
-        bench.clock.now().since(start) < Duration::from_secs(1),
-        "it went on to where nobody wants to be"
+        shares[0] <= stood && shares[0] > stood - 1_000_000,
+        "{stood}: {shares:?}"
     );
     assert_eq!(bench.kernel.held(), before);
-    assert_eq!(bench.store.phase().unwrap(), Some(nominal));
+    assert_eq!(bench.kernel.broken, Vec::<String>::new());
+    assert_eq!(bench.store.phase().unwrap(), Some(phase("nominal")));
     assert_eq!(bench.store.unfinished().unwrap(), None);
 }

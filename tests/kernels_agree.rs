@@ -182,6 +182,15 @@ fn counted(kernel: &mut dyn Kernel) -> BTreeSet<ClassId> {
         .collect()
 }
 
+/// Which classes a kernel has counters of a queue of.
+fn queued(kernel: &mut dyn Kernel) -> BTreeSet<ClassId> {
+    let mut queues = Vec::new();
+    let majors = [Major::FIRST, Major::FIRST + 1].map(|major| Major::new(major).unwrap());
+    let trees = majors.map(|major| (device(), major));
+    kernel.queues(&trees, &mut queues).unwrap();
+    queues.iter().map(|(id, _)| *id).collect()
+}
+
 #[test]
 fn the_kernel_in_memory_answers_as_the_machines_does() {
     in_namespace(|| {
@@ -229,6 +238,7 @@ fn the_kernel_in_memory_answers_as_the_machines_does() {
                 prop_assert_eq!(&seen.trees, &fake.held().state.trees, "after {:?}", op);
                 prop_assert_eq!(&seen.devices, &fake.held().devices, "after {:?}", op);
                 prop_assert_eq!(counted(&mut *host), counted(&mut fake), "after {:?}", op);
+                prop_assert_eq!(queued(&mut *host), queued(&mut fake), "after {:?}", op);
             }
             Ok(())
         });

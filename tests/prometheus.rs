@@ -7,20 +7,30 @@
     reason = "what a test's helpers cannot do fails the test"
 )]
 
+mod common;
 #[path = "common/status.rs"]
 mod status;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
+use common::daemon::{Daemon, PATIENCE};
+use common::host::EdgeHost;
+use common::in_namespace;
 use proptest::prelude::*;
 use wanshift::api::{Outcome, Stage, Status, Stuck};
 use wanshift::metrics::catalogue::{ALL, Kind};
 use wanshift::metrics::{Exporter, MAX_SERIES};
 use wanshift::model::names::PhaseName;
+
+/// Where a daemon serves by default.
+const ADDRESS: &str = "127.0.0.1:9817";
+/// How long is waited before it is asked again.
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
 
 fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
@@ -356,6 +366,61 @@ fn alerts_and_dashboard_speak_of_what_there_is() {
         let missing: Vec<&String> = named.difference(&there).collect();
         assert!(missing.is_empty(), "{what}: {missing:?}");
     }
+}
+
+/// Asks a daemon on this host, by its default address, and gives what follows the head of the answer.
+fn asked(path: &str) -> String {
+    let mut stream = TcpStream::connect(ADDRESS).unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {ADDRESS}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+}
+
+/// The same with a daemon that shapes three devices of this kernel.
+#[test]
+fn a_real_scrape_has_all_that_alerts_and_dashboard_speak_of() {
+    in_namespace(|| {
+        let host = EdgeHost::new("0s");
+        let mut daemon = Daemon::start(&host);
+        daemon.wait_for_phase("nominal");
+        let sampled = daemon.wait_for("a sample", |status| status["sampling"]["last"].is_string());
+        let mut text = asked("/metrics");
+        let mut patience = PATIENCE;
+        while !text.contains("\nwanshift_class_bytes_total{") {
+            assert!(!patience.is_zero(), "{text}\n{}", daemon.log());
+            std::thread::sleep(PAUSE);
+            patience = patience.saturating_sub(PAUSE);
+            text = asked("/metrics");
+        }
+        if let Some(said) = promtool(&["check", "metrics"], &text) {
+            assert_eq!(said.trim(), "", "{text}");
+        }
+        let found = series(&text);
+        let there: BTreeSet<String> = found.keys().map(|name| family(name).to_owned()).collect();
+        for file_name in [
+            "dist/prometheus/wanshift.rules.yml",
+            "dist/grafana/wanshift.json",
+        ] {
+            let named = named(&std::fs::read_to_string(file(file_name)).unwrap());
+            let missing: Vec<&String> = named.difference(&there).collect();
+            assert!(missing.is_empty(), "{file_name}: {missing:?}");
+        }
+        assert_eq!(found["wanshift_phase{phase=\"nominal\"}"], 1.0);
+        assert_eq!(found["wanshift_policy_load_success"], 1.0);
+        for circuit in sampled["circuits"].as_array().unwrap() {
+            let name = circuit["name"].as_str().unwrap();
+            let present = format!("wanshift_circuit_device_present{{circuit=\"{name}\"}}");
+            assert_eq!(found[&present], 1.0);
+        }
+        let status: serde_json::Value = serde_json::from_str(&asked("/status")).unwrap();
+        assert_eq!(
+            status["circuits"][0]["name"],
+            sampled["circuits"][0]["name"]
+        );
+    });
 }
 
 fn tests_of_rules() -> Vec<PathBuf> {

@@ -15,7 +15,8 @@ use wanshift::model::readings::{Cause, Latch, Latches};
 use wanshift::model::state::KernelState;
 use wanshift::plan::Bounds;
 use wanshift::store::{
-    Lock, LockError, NewRecord, Record, RecordId, RecordState, Store, StoreError, Supersede,
+    Extent, Intent, Lock, LockError, NewRecord, Record, RecordId, RecordState, Store, StoreError,
+    Supersede,
 };
 
 fn change(what: &str) -> NewRecord {
@@ -24,8 +25,18 @@ fn change(what: &str) -> NewRecord {
         boot: "boot-1".to_owned(),
         actor: "root".to_owned(),
         what: what.to_owned(),
-        phase_from: Some("nominal".parse().unwrap()),
+        before: Some(Intent {
+            phase: "nominal".parse().unwrap(),
+            policy: None,
+            extent: Extent::Whole,
+            since: "2020-03-16T07:30:00Z".parse().unwrap(),
+            actor: "root".to_owned(),
+            what: "phase nominal".to_owned(),
+        }),
         phase_to: Some("telework".parse().unwrap()),
+        policy_to: None,
+        extent: Extent::Whole,
+        confirm: None,
         goal: KernelState::default(),
         way_back: KernelState::default(),
         bounds: Bounds::default(),
@@ -107,8 +118,8 @@ fn a_change_is_found_again_until_it_is_closed() {
     assert_eq!(store.unfinished().unwrap(), None);
     assert_eq!(
         store.phase().unwrap(),
-        None,
-        "a change that was taken back left its phase"
+        Some("nominal".parse().unwrap()),
+        "what held before a change that was taken back is to hold again"
     );
 
     let id = begin(&mut store, "phase telework").unwrap();

@@ -9,6 +9,7 @@ use super::output::Output;
 use super::{Global, OpenKernel, place, ssh};
 use crate::api::{Answer, Failure, Order, Request, SchemaVersion, Status, Talk};
 use crate::clock::{SystemClock, boot_id};
+use crate::control;
 use crate::control::client::{self, ClientError};
 use crate::executor::change::take_out;
 use crate::keeper::take_out::TornDown;
@@ -60,7 +61,11 @@ fn by_daemon(
     {
         return Ok(None);
     }
-    match client::ask(&socket, request, output) {
+    match client::ask(
+        &control::socket_for(&socket, &request.order),
+        request,
+        output,
+    ) {
         Ok(answer) => Ok(Some(answer)),
         Err(ClientError::NotRunning { .. }) => Ok(None),
         Err(ClientError::Failed(failure)) => Err(failure),

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::tc::htb::INNER_QUANTUM;
-use super::tc::stats::Counters;
+use super::tc::stats::{Counters, QueueCounters};
 use super::{Kernel, KernelError, OpError, Scope};
 use crate::model::class::Priority;
 use crate::model::names::{BlockName, DeviceName};
@@ -320,6 +320,15 @@ impl Kernel for FakeKernel {
         into: &mut Vec<(ClassId, Counters)>,
     ) -> Result<(), KernelError> {
         self.read_counters(device, major, into);
+        Ok(())
+    }
+
+    fn queues(
+        &mut self,
+        trees: &[(DeviceName, Major)],
+        into: &mut Vec<(ClassId, QueueCounters)>,
+    ) -> Result<(), KernelError> {
+        self.read_queues(trees, into);
         Ok(())
     }
 

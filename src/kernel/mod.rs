@@ -20,7 +20,7 @@ use crate::model::surroundings::{Neighbour, Surroundings};
 use crate::plan::op::Op;
 use crate::units::Rate;
 use tc::socket::RouteSocket;
-use tc::stats::Counters;
+use tc::stats::{Counters, QueueCounters};
 
 /// What wanshift asks of a kernel.
 ///
@@ -86,6 +86,24 @@ pub trait Kernel {
         into: &mut Vec<(ClassId, Counters)>,
     ) -> Result<(), KernelError> {
         let _ = (device, major);
+        into.clear();
+        Ok(())
+    }
+
+    /// Reads what the queues at the classes of these trees counted into `into`, which is cleared first. A
+    /// tree is its device and the major of its handle, which no two devices share. Where there is no such device
+    /// there are no counters, nor in a kernel that is asked for other things.
+    ///
+    /// A queue that is not among them is not at zero: it is unknown.
+    ///
+    /// # Errors
+    /// Where the read fails.
+    fn queues(
+        &mut self,
+        trees: &[(DeviceName, Major)],
+        into: &mut Vec<(ClassId, QueueCounters)>,
+    ) -> Result<(), KernelError> {
+        let _ = trees;
         into.clear();
         Ok(())
     }
@@ -295,6 +313,23 @@ impl Kernel for Host {
             Some(index) => tc::stats::read(&mut self.socket, index, major, into).map_err(failed),
             None => Ok(()),
         }
+    }
+
+    fn queues(
+        &mut self,
+        trees: &[(DeviceName, Major)],
+        into: &mut Vec<(ClassId, QueueCounters)>,
+    ) -> Result<(), KernelError> {
+        let failed = |cause| KernelError::Read {
+            what: "the counters of the queues",
+            cause,
+        };
+        let mut there = Vec::with_capacity(trees.len());
+        for (device, major) in trees {
+            let index = link::index_of(&mut self.socket, device).map_err(failed)?;
+            there.extend(index.map(|index| (index, *major)));
+        }
+        tc::stats::read_queues(&mut self.socket, &there, into).map_err(failed)
     }
 
     fn rejected(&mut self) -> Result<BTreeMap<BlockName, u64>, KernelError> {

@@ -8,6 +8,7 @@
 mod common;
 mod down;
 mod others;
+mod queues;
 mod through;
 mod writes;
 

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::FakeKernel;
-use crate::kernel::tc::stats::Counters;
+use crate::kernel::tc::stats::{Counters, QueueCounters};
 use crate::model::names::{BlockName, DeviceName};
-use crate::model::state::{ClassId, Major};
+use crate::model::state::{ClassId, Major, Role};
 
 /// Traffic, as it were.
 impl FakeKernel {
@@ -40,6 +40,28 @@ impl FakeKernel {
             let counted = self.counted.get(&(device.clone(), id));
             (id, counted.copied().unwrap_or_default())
         }));
+    }
+
+    /// Reads what the queues of trees counted: what their classes know of it.
+    pub(super) fn read_queues(
+        &self,
+        trees: &[(DeviceName, Major)],
+        into: &mut Vec<(ClassId, QueueCounters)>,
+    ) {
+        into.clear();
+        let mut classes = Vec::new();
+        for (device, major) in trees {
+            self.read_counters(device, *major, &mut classes);
+            let tree = self.observed.state.trees.get(device);
+            let queues = classes.iter().filter(|(id, _)| {
+                let class = tree.and_then(|tree| tree.classes.get(&id.minor));
+                class.is_some_and(|class| match class.role {
+                    Role::Leaf { leaf, .. } => leaf.is_some(),
+                    Role::Inner => false,
+                })
+            });
+            into.extend(queues.map(|(id, counters)| (*id, (*counters).into())));
+        }
     }
 
     /// Reads what the blocks of the table rejected.

@@ -1,11 +1,13 @@
-//! Counters of classes, in one bare dump a tree.
+//! Counters of classes, in one bare dump a tree, and of their queues, in one for all trees.
 
 use std::io;
 
-use super::message::{Messages, RTM_GETTCLASS, TCA_STATS2, TcObject, attributes, u32_at, u64_at};
+use super::message::{
+    Messages, RTM_GETQDISC, RTM_GETTCLASS, TCA_STATS2, TcObject, attributes, u32_at, u64_at,
+};
 use super::observe::{lower, upper};
 use super::socket::RouteSocket;
-pub use crate::model::counters::Counters;
+pub use crate::model::counters::{Counters, QueueCounters};
 use crate::model::state::{ClassId, Major, Minor};
 
 /// `TCA_STATS_BASIC` of `linux/gen_stats.h`.
@@ -68,5 +70,48 @@ fn decode(payload: &[u8], major: Major) -> Option<(ClassId, Counters)> {
             _ => {}
         }
     }
+    Some((ClassId { major, minor }, counters))
+}
+
+/// Appends what the queues at the classes of these trees counted to `into`, in the kernel's order; clears it
+/// first. A tree is a device's index and the major of its handle.
+///
+/// One dump for all: the kernel tells of every queue of every device, whichever is asked for. What `fq_codel`
+/// and `cake` drop once a packet is in is counted here alone.
+///
+/// # Errors
+/// Where the dump fails.
+pub fn read_queues(
+    socket: &mut RouteSocket,
+    trees: &[(u32, Major)],
+    into: &mut Vec<(ClassId, QueueCounters)>,
+) -> io::Result<()> {
+    let header = |messages: &mut Messages| messages.tc_header(0, 0, 0);
+    let spare = std::cell::Cell::new(std::mem::take(into));
+    let start = || {
+        let mut counters = spare.take();
+        counters.clear();
+        counters
+    };
+    *into = socket.dump(RTM_GETQDISC, header, start, |counters, payload| {
+        counters.extend(decode_queue(payload, trees));
+    })?;
+    Ok(())
+}
+
+/// The counters in a queue's message; `None` for one that stands at no class of these trees.
+fn decode_queue(payload: &[u8], trees: &[(u32, Major)]) -> Option<(ClassId, QueueCounters)> {
+    let object = TcObject::read(payload)?;
+    let major = Major::new(upper(object.parent))?;
+    let minor = Minor::new(lower(object.parent))?;
+    if !trees.contains(&(object.index, major)) {
+        return None;
+    }
+    let (_, stats) = attributes(object.attributes).find(|(kind, _)| *kind == TCA_STATS2)?;
+    let (_, queue) = attributes(stats).find(|(kind, _)| *kind == QUEUE)?;
+    let counters = QueueCounters {
+        backlog_bytes: u32_at(queue, 4)?,
+        drops: u32_at(queue, 8)?,
+    };
     Some((ClassId { major, minor }, counters))
 }
