@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::process::Command;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -83,11 +84,7 @@ impl Lab {
             confirm_within: None,
             force: Insist::No,
         };
-        let mut stance = Stance {
-            phase: Phase::Nominal,
-            landed: false,
-            files: Files::One,
-        };
+        let mut stance = self.stance();
         self.note(stance);
         for files in [Files::One, Files::Two] {
             self.write(files);
@@ -108,6 +105,15 @@ impl Lab {
         stance
     }
 
+    /// Where a host begins.
+    pub fn stance(&self) -> Stance {
+        Stance {
+            phase: Phase::Nominal,
+            landed: false,
+            files: self.files,
+        }
+    }
+
     fn note(&mut self, stance: Stance) {
         self.settled(&[stance.into()], "at the beginning");
         let found = dump();
@@ -116,7 +122,8 @@ impl Lab {
         }
     }
 
-    fn write(&mut self, files: Files) {
+    /// Puts that version of the files where they are read.
+    pub fn write(&mut self, files: Files) {
         if self.files != files {
             let (from, to) = match files {
                 Files::One => (LINES[1], LINES[0]),
@@ -185,7 +192,11 @@ impl Lab {
     fn wait_until(&self, what: &str, is: impl Fn(&Self) -> bool) {
         let began = Instant::now();
         while !is(self) {
-            assert!(began.elapsed() < PATIENCE, "{what} did not come: {}", self.log());
+            assert!(
+                began.elapsed() < PATIENCE,
+                "{what} did not come: {}",
+                self.log()
+            );
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -225,9 +236,11 @@ impl Lab {
                     Ending::Confirmed | Ending::TakenBack => {
                         self.wait_until("the change", Self::change_is_begun);
                         std::thread::sleep(chance.within(self.ramp + shortly));
-                        let order = match ending {
-                            Ending::Confirmed => Order::Confirm,
-                            _ => rollback(),
+                        let confirmed = ending == Ending::Confirmed;
+                        let order = if confirmed {
+                            Order::Confirm
+                        } else {
+                            rollback()
                         };
                         second = Some(self.ask(order));
                     }
@@ -264,21 +277,13 @@ impl Lab {
         let legal = legal(now, deed, known);
         self.tell(&format!("killed: {known:?}: may come to {legal:?}"));
         self.assert_safe(now, deed, known);
-        self.daemon = Some(Daemon::spawn(
-            self.host,
-            std::process::Command::new(env!("CARGO_BIN_EXE_wanshift")),
-            &[],
-        ));
+        self.spawn();
         while chance.once_in(4) {
             std::thread::sleep(chance.within(self.ramp + AFTERWARDS));
             self.tell("killed again");
             self.kill();
             self.assert_safe(now, deed, known);
-            self.daemon = Some(Daemon::spawn(
-                self.host,
-                std::process::Command::new(env!("CARGO_BIN_EXE_wanshift")),
-                &[],
-            ));
+            self.spawn();
         }
         let legal: Vec<Settled> = legal.into_iter().collect();
         let settled = self.settled(&legal, "after the kill");
@@ -286,7 +291,10 @@ impl Lab {
         assert_same(
             &dump(),
             &self.clean[&stance],
-            &format!("host {}, kill {}: {deed:?} from {now:?}", self.number, self.kills),
+            &format!(
+                "host {}, kill {}: {deed:?} from {now:?}",
+                self.number, self.kills
+            ),
         );
         // Whatever was not to stay is not what the files say; the next is not to trip over that.
         self.write(stance.files);
@@ -307,6 +315,17 @@ impl Lab {
             Stance { landed, ..before }.followed()
         };
         self.settled(&[stance.into()], "once it is decided").stance
+    }
+
+    /// Kills the daemon and starts another.
+    pub fn restart(&mut self) {
+        self.kill();
+        self.spawn();
+    }
+
+    fn spawn(&mut self) {
+        let program = Command::new(env!("CARGO_BIN_EXE_wanshift"));
+        self.daemon = Some(Daemon::spawn(self.host, program, &[]));
     }
 
     fn kill(&mut self) {
@@ -344,10 +363,13 @@ impl Lab {
             return;
         }
         let nominal: Rate = "200mbit".parse().unwrap();
-        let moved = state.trees.get(&"mpls0".parse().unwrap()).is_some_and(|tree| {
-            let mut tops = tree.classes.values().filter(|class| class.parent.is_none());
-            tops.any(|top| top.rate != nominal)
-        });
+        let moved = state
+            .trees
+            .get(&"mpls0".parse().unwrap())
+            .is_some_and(|tree| {
+                let mut tops = tree.classes.values().filter(|class| class.parent.is_none());
+                tops.any(|top| top.rate != nominal)
+            });
         let after = match deed {
             Deed::Change(change, _) | Deed::EventDuring(change, _) => before.after(change),
             Deed::Event | Deed::Reset => before,
@@ -400,7 +422,10 @@ impl Lab {
         // The files in force are told by what the gateway is promised.
         let store = Store::read(&lab.host.state()).ok()??;
         let policy = store.policy(store.intent().ok()??.policy?).ok()?;
-        let two = policy.sources.iter().any(|source| source.text.contains(LINES[1]));
+        let two = policy
+            .sources
+            .iter()
+            .any(|source| source.text.contains(LINES[1]));
         let files = if two { Files::Two } else { Files::One };
         Some(Settled {
             stance: Stance {

@@ -7,7 +7,8 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "what a test's helpers cannot do fails the test"
+    clippy::disallowed_methods,
+    reason = "what a test's helpers cannot do fails the test, and a test waits for what a daemon does"
 )]
 
 #[path = "../common/mod.rs"]
@@ -93,6 +94,36 @@ fn seed() -> u64 {
         Ok(seed) => seed.parse().unwrap(),
         Err(_) => jiff::Timestamp::now().as_microsecond().unsigned_abs(),
     }
+}
+
+/// Files that were taken back lie there still, and stay out of force until somebody orders them again.
+#[test]
+fn files_that_were_taken_back_do_not_come_back_with_the_next_daemon() {
+    in_namespace(|| {
+        let mut lab = Lab::new(0, Duration::from_millis(100));
+        let before = lab.stance();
+        let mut after = before;
+        after.files = before.files.other();
+        lab.write(after.files);
+        let apply = |confirm_within| Order::Apply {
+            confirm_within,
+            force: Insist::No,
+        };
+        lab.must(apply(Some(Duration::from_millis(200))));
+        lab.settled(&[before.into()], "not confirmed in time");
+        lab.restart();
+        lab.settled(&[before.into()], "another daemon");
+        lab.must(apply(None));
+        lab.settled(&[after.into()], "ordered again");
+        lab.restart();
+        lab.settled(&[after.into()], "another daemon");
+        lab.must(Order::Rollback {
+            changes: 1,
+            force: Insist::No,
+        });
+        lab.restart();
+        lab.settled(&[before.into()], "rolled back");
+    });
 }
 
 /// Does as chance wills to one host until the daemon was killed `kills` times.
