@@ -317,10 +317,29 @@ impl Lab {
         self.settled(&[stance.into()], "once it is decided").stance
     }
 
-    /// Kills the daemon and starts another.
+    /// Kills the daemon, where one runs, and starts another.
     pub fn restart(&mut self) {
-        self.kill();
+        if self.daemon.is_some() {
+            self.kill();
+        }
         self.spawn();
+    }
+
+    /// Has the daemon end, politely.
+    pub fn end(&mut self) {
+        assert!(self.daemon.take().unwrap().end().success());
+    }
+
+    /// Whether something is blocked.
+    pub fn blocks(&self) -> bool {
+        let state = Host::open().unwrap().observe(Scope::All).unwrap().state;
+        state.table.is_some_and(|table| !table.blocks().is_empty())
+    }
+
+    /// Whether it is on disk that the upgrade has landed.
+    pub fn landed(&self) -> bool {
+        let store = Store::read(&self.host.state()).unwrap().unwrap();
+        !store.latches().unwrap().names().is_empty()
     }
 
     fn spawn(&mut self) {
@@ -328,7 +347,8 @@ impl Lab {
         self.daemon = Some(Daemon::spawn(self.host, program, &[]));
     }
 
-    fn kill(&mut self) {
+    /// Kills the daemon.
+    pub fn kill(&mut self) {
         self.daemon.take().unwrap().kill();
         self.kills += 1;
     }
@@ -341,8 +361,7 @@ impl Lab {
 
     /// What the dead daemon left conserves, and is blocked as it should be.
     fn assert_safe(&self, before: Stance, deed: Deed, known: Known) {
-        let store = Store::read(&self.host.state()).unwrap().unwrap();
-        let landed = !store.latches().unwrap().names().is_empty();
+        let landed = self.landed();
         assert!(
             landed || known.event != Answered::Done,
             "what was reported is lost"
@@ -453,7 +472,8 @@ fn order(change: Change, confirm_within: Option<Duration>) -> Order {
     }
 }
 
-fn landing() -> Order {
+/// The upgrade lands.
+pub fn landing() -> Order {
     Order::Event {
         name: "uplink-upgraded".parse().unwrap(),
     }

@@ -126,6 +126,31 @@ fn files_that_were_taken_back_do_not_come_back_with_the_next_daemon() {
     });
 }
 
+/// What is true is on disk by the time that who reported it is answered; and a daemon that ends, in whatever way,
+/// leaves the kernel as it is.
+#[test]
+fn what_is_answered_is_on_disk_and_what_is_blocked_stays_so() {
+    in_namespace(|| {
+        let mut lab = Lab::new(0, Duration::from_millis(100));
+        lab.must(Order::Phase {
+            name: Phase::Telework.name(),
+            confirm_within: None,
+            force: Insist::No,
+        });
+        lab.end();
+        assert!(lab.blocks());
+        lab.restart();
+        let before = Stance {
+            phase: Phase::Telework,
+            ..lab.stance()
+        };
+        lab.settled(&[before.into()], "another daemon");
+        lab.must(lab::landing());
+        lab.kill();
+        assert!(lab.landed());
+    });
+}
+
 /// Does as chance wills to one host until the daemon was killed `kills` times.
 fn a_host(seed: u64, number: u64, kills: u64) {
     let mut chance = Chance(seed ^ number.wrapping_mul(0xd1b5_4a32_d192_ed03));
