@@ -153,6 +153,7 @@ impl Keeper {
         self.spare(asked, &policy, &phase, force, talk)?;
         let engine = engine(&policy, phase, &known.latches, stance)?;
         let admitted = self.admit(&files)?;
+        self.let_in(&admitted)?;
         let order = asked.order(&self.boot);
         let confirm = confirm_within.map(|within| Confirm {
             within,

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::alter::{Stance, engine};
 use super::{Asked, Came, Keeper, words};
 use crate::api::{Answer, Failure, Insist, Order, Talk};
+use crate::model::filter::Table;
 use crate::model::names::PhaseName;
 use crate::store::{Confirm, Extent, Record, RecordState};
 
@@ -109,12 +110,19 @@ impl Keeper {
         let known = self.latched(&policy.policy, talk)?;
         self.spare(asked, &policy.policy, &intent.phase, force, talk)?;
         let engine = engine(&policy.policy, intent.phase, &known.latches, Stance::Enters)?;
+        let in_force = self.in_force.as_ref().and_then(|policy| policy.id);
+        self.keep_out(in_force, policy.id)?;
         self.begin(&order, policy, engine, None, talk)
     }
 
     /// Brings back what held before a change that is on its way or waits to be confirmed.
     pub(super) fn take_back(&mut self, record: &Record, why: &str) -> Result<usize, Failure> {
         self.going = None;
+        let before = record.change.before.as_ref();
+        self.keep_out(
+            record.change.policy_to,
+            before.and_then(|before| before.policy),
+        )?;
         let names = self.names()?;
         let taken = self.executor().take_back(record, &names, why);
         self.reached = None;
@@ -122,7 +130,8 @@ impl Keeper {
         let writes = taken?;
         tracing::warn!("`{}` was taken back: {why}", record.change.what);
         self.take_policy_from_store()?;
-        self.note_blocks()?;
+        let table = record.change.way_back.table.as_ref();
+        self.note_holding(table.map(Table::blocks).unwrap_or_default())?;
         Ok(writes)
     }
 

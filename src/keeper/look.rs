@@ -16,6 +16,7 @@ use crate::executor::survey::{Prospect, prospect_with};
 use crate::kernel::Scope;
 use crate::lower::{Absent, missing};
 use crate::model::desired::Standing;
+use crate::model::filter::Table;
 use crate::model::names::BlockName;
 use crate::model::readings::WallClock;
 use crate::model::state::KernelState;
@@ -332,15 +333,18 @@ impl Keeper {
         Ok(stood.standing)
     }
 
-    /// Puts on record since when blocks hold.
+    /// Puts on record since when the blocks hold that were reached.
     pub(super) fn note_blocks(&mut self) -> Result<(), Failure> {
         let table = self
             .reached
             .as_ref()
             .and_then(|reached| reached.state.table.as_ref());
-        let holding = table
-            .map(crate::model::filter::Table::blocks)
-            .unwrap_or_default();
+        let holding = table.map(Table::blocks).unwrap_or_default();
+        self.note_holding(holding)
+    }
+
+    /// Puts on record since when the blocks `holding` hold. Those that did before keep their time.
+    pub(super) fn note_holding(&mut self, holding: BTreeSet<BlockName>) -> Result<(), Failure> {
         let mut began = self.store.blocks_began()?;
         let names: BTreeSet<BlockName> = began.keys().cloned().collect();
         if names == holding {
