@@ -9,10 +9,11 @@ use super::output::Output;
 use super::{Global, OpenKernel, place, ssh};
 use crate::api::{Answer, Failure, Order, Request, SchemaVersion, Status, Talk};
 use crate::clock::{SystemClock, boot_id};
+use crate::control;
 use crate::control::client::{self, ClientError};
 use crate::executor::change::take_out;
 use crate::keeper::take_out::TornDown;
-use crate::keeper::{Came, Ground, Keeper};
+use crate::keeper::{Came, Ground, Keeper, words};
 use crate::store::{Lock, LockError, Store};
 
 /// Has `order` carried out, and tells what came of it.
@@ -60,7 +61,11 @@ fn by_daemon(
     {
         return Ok(None);
     }
-    match client::ask(&socket, request, output) {
+    match client::ask(
+        &control::socket_for(&socket, &request.order),
+        request,
+        output,
+    ) {
         Ok(answer) => Ok(Some(answer)),
         Err(ClientError::NotRunning { .. }) => Ok(None),
         Err(ClientError::Failed(failure)) => Err(failure),
@@ -102,9 +107,13 @@ fn here(
         Err(Refused::Unusable(failure) | Refused::Failed(failure)) => return Err(failure),
     };
     let interrupted = interrupts()?;
-    if let Some(record) = keeper.finish_first(request, output)? {
-        drive(&mut keeper, &interrupted, output)?;
-        output.say(&format!("finished `{}`", record.change.what));
+    if let Some((record, writes)) = keeper.finish_first(request, output)? {
+        let driven = drive(&mut keeper, &interrupted, output)?;
+        let more = driven.and_then(|answer| answer.json.get("writes")?.as_u64());
+        let writes = writes.saturating_add(usize::try_from(more.unwrap_or_default())?);
+        let what = record.change.what;
+        output.say(&format!("finished `{what}`: {}", words::writes(writes)));
+        keeper.finished_first(what, writes);
     }
     match keeper.ask(request, &place::actor(), output)? {
         Came::Answer(answer) => Ok(answer),

@@ -128,6 +128,12 @@ impl Keeper {
 
     /// Undoes the change that waits to be confirmed where its time is over.
     pub(super) fn expire(&mut self) -> Result<(), Failure> {
+        let Some((boot, until)) = self.store.confirm_due()? else {
+            return Ok(());
+        };
+        if boot == self.boot && until > self.clock.now() {
+            return Ok(());
+        }
         let Some(record) = self.store.unfinished()?.filter(waits) else {
             return Ok(());
         };

@@ -4,27 +4,24 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use jiff::Timestamp;
-
 use super::alter::{Stance, engine};
-use super::confirm::waits;
-use super::{Came, Keeper, files, known, words};
+use super::{Came, Keeper, Reached, known, words};
 use crate::api::{Answer, Failure, Repairs, Silent, Stage, Talk};
 use crate::clock::Clock;
 use crate::engine::Engine;
-use crate::engine::dates::{Dates, SavedDates, Sync};
+use crate::engine::dates::{Dates, SavedDates};
 use crate::executor::change::Order;
 use crate::executor::converge;
 use crate::executor::survey::{Prospect, prospect_with};
 use crate::kernel::Scope;
 use crate::lower::{Absent, missing};
 use crate::model::desired::Standing;
-use crate::model::names::{BlockName, PhaseName};
-use crate::model::readings::{Latches, WallClock};
+use crate::model::names::BlockName;
+use crate::model::readings::WallClock;
 use crate::model::state::KernelState;
 use crate::plan::{Bounds, Goal, diff};
-use crate::policy::{Policy, Style};
-use crate::store::{Began, Beginning, Extent, Intent, RecordState};
+use crate::policy::Policy;
+use crate::store::{Began, Extent, RecordState};
 use crate::units::Moment;
 
 /// Who orders what comes about by itself.
@@ -67,12 +64,8 @@ enum Rules {
 impl Looks {
     /// The date, as far as it may be believed.
     pub fn date(&mut self, clock: &dyn Clock, now: Moment) -> WallClock {
-        let (wall, sync) = match clock.wall() {
-            WallClock::Trusted(wall) => (wall, Sync::Synchronised),
-            WallClock::Untrusted(wall) => (wall, Sync::Alone),
-        };
         match &mut self.dates {
-            Some(dates) => dates.look(wall, sync, now),
+            Some(dates) => dates.judge(clock.wall(), now),
             None => clock.wall(),
         }
     }
@@ -140,94 +133,17 @@ impl Keeper {
         .min()
     }
 
-    /// When the change that waits to be confirmed is undone.
+    /// When the change that waits to be confirmed is undone: at once where the machine was started anew since.
     fn confirm_due(&self) -> Option<Moment> {
-        let record = self.store.unfinished().ok().flatten().filter(waits)?;
-        Some(
-            record
-                .change
-                .confirm
-                .map_or_else(Moment::default, |confirm| confirm.until),
-        )
+        let (boot, until) = self.store.confirm_due().ok().flatten()?;
+        Some(if boot == self.boot {
+            until
+        } else {
+            Moment::default()
+        })
     }
 
-    /// Begins where a run before this one ended: finishes what was cut off, and has the kernel hold what the files
-    /// say now.
-    pub fn start(&mut self, talk: &mut dyn Talk) {
-        let (at, now) = (self.clock.date(), self.clock.now());
-        let files = match files::from(&self.config, Style::Plain, talk) {
-            Ok(files) => Some(files),
-            Err(_) => {
-                let what = "the policy files do not load: the last good ones stay in force; see `wanshift check`";
-                self.troubles
-                    .failed(Stage::Policy, what.to_owned(), at, now);
-                None
-            }
-        };
-        match self.recover(files.as_ref()) {
-            Ok(Some(record)) => talk.say(&format!(
-                "{}: it is taken up again",
-                words::cut_off(&record, &self.boot)
-            )),
-            Ok(None) => {}
-            Err(failure) => self
-                .troubles
-                .failed(Stage::Apply, failure.to_string(), at, now),
-        }
-        if self.going.is_none()
-            && let Some(files) = files
-            && let Err(failure) = self.take_in(files, talk)
-        {
-            self.troubles
-                .failed(Stage::Plan, failure.to_string(), at, now);
-        }
-        self.looks.soon();
-    }
-
-    /// Puts files into force that are others than those that were, unless a change waits to be confirmed.
-    fn take_in(&mut self, files: files::Files, talk: &mut dyn Talk) -> Result<(), Failure> {
-        let hash = crate::store::hash(&files.facts());
-        let same = self
-            .in_force
-            .as_ref()
-            .is_some_and(|policy| policy.hash == hash);
-        if same || self.store.unfinished()?.is_some() {
-            return Ok(());
-        }
-        let (phase, stance) = match self.store.intent()? {
-            Some(intent) if intent.extent != Extent::Whole => return Ok(()),
-            Some(intent) if !files.policy.phases().contains_key(&intent.phase) => {
-                return Err(format!(
-                    "phase `{}` holds, and the policy files no longer have it: the policy of before stays in force; \
-                     enter another first, or put it back",
-                    intent.phase
-                )
-                .into());
-            }
-            Some(intent) => (intent.phase, Stance::Keeps),
-            None if self.kernel.observe(Scope::All)?.state == KernelState::default() => {
-                (files.policy.start().clone(), Stance::Enters)
-            }
-            None => {
-                let what = format!(
-                    "the kernel holds what wanshift made, but the store in {} does not know which phase that is; \
-                     it stays as it is. Say which: wanshift phase NAME",
-                    self.state.display()
-                );
-                let (at, now) = (self.clock.date(), self.clock.now());
-                self.troubles.failed(Stage::Store, what, at, now);
-                return Ok(());
-            }
-        };
-        let known = self.latched(&files.policy, talk)?;
-        let engine = engine(&files.policy, phase, &known.latches, stance)?;
-        let admitted = self.admit(&files)?;
-        let order = self.by_itself("start: the policy files are new".to_owned());
-        self.because.clear();
-        self.begin(&order, admitted, engine, None, talk).map(|_| ())
-    }
-
-    fn by_itself(&self, what: String) -> Order {
+    pub(super) fn by_itself(&self, what: String) -> Order {
         Order {
             actor: ITSELF.to_owned(),
             what,
@@ -244,6 +160,7 @@ impl Keeper {
             return if next <= now { self.step(talk) } else { None };
         }
         if let Err(failure) = self.expire() {
+            self.looks.later();
             self.fail(Stage::Apply, &failure);
             return None;
         }
@@ -330,17 +247,17 @@ impl Keeper {
         .map_err(|error| plan(error.into()))?;
         self.say_what_is_missing(&policy, &prospect);
         if prospect.goal.state == prospect.survey.observed.state {
-            self.given = prospect.engine.goal().nodes;
-            self.reached = Some(prospect.goal.state);
+            self.reached = Some(Reached::of(&prospect));
             self.because.clear();
-            return self
-                .note_blocks()
-                .map_err(|failure| (Stage::Store, failure));
+            let noted = self.note_blocks();
+            return noted.map_err(|failure| (Stage::Store, failure));
         }
-        let meant = self
+        let goal = prospect.engine.goal();
+        let reached = self
             .reached
             .as_ref()
-            .is_some_and(|reached| *reached != prospect.goal.state);
+            .and_then(|reached| reached.desired.as_ref());
+        let meant = reached.is_some_and(|reached| *reached != goal);
         if meant && !pending {
             let what = match std::mem::take(&mut self.because) {
                 because if because.is_empty() => "what it stands on has changed".to_owned(),
@@ -368,17 +285,23 @@ impl Keeper {
         let reached = converge(self.kernel.as_mut(), &goal, Scope::All)
             .map_err(|error| (Stage::Apply, error.into()))?;
         let writes = words::writes(reached.writes);
-        if self.reached.is_some() {
-            let what = format!("somebody else changed what is ours: {writes} to put it right");
-            tracing::warn!(planned = ops, "{what}");
-            self.looks.repairs.count += 1;
-            self.looks.repairs.last = Some(self.clock.date());
-            self.looks.repairs.what = Some(what);
-        } else {
-            tracing::info!("the kernel is brought to what should hold: {writes}");
+        let before = self.reached.replace(Reached::of(prospect));
+        let because = std::mem::take(&mut self.because);
+        match before {
+            // Devices come and go, and what is to hold on them with them.
+            Some(before) if before.state == prospect.goal.state => {
+                let what = format!("somebody else changed what is ours: {writes} to put it right");
+                tracing::warn!(planned = ops, "{what}");
+                self.looks.repairs.count += 1;
+                self.looks.repairs.last = Some(self.clock.date());
+                self.looks.repairs.what = Some(what);
+            }
+            Some(_) if because.is_empty() => {
+                tracing::info!("what it stands on has changed: {writes}");
+            }
+            Some(_) => tracing::info!("{}: {writes}", because.join("; ")),
+            None => tracing::info!("the kernel is brought to what should hold: {writes}"),
         }
-        self.given = prospect.engine.goal().nodes;
-        self.reached = Some(prospect.goal.state.clone());
         self.note_blocks()
             .map_err(|failure| (Stage::Store, failure))
     }
@@ -398,81 +321,6 @@ impl Keeper {
         Err((Stage::Store, why.into()))
     }
 
-    /// The phase that begins by itself now, and why.
-    fn next_phase(
-        &mut self,
-        policy: &Policy,
-        intent: &Intent,
-        latches: &Latches,
-    ) -> Result<Option<(PhaseName, String)>, (Stage, Failure)> {
-        let present = policy.phases().get(&intent.phase);
-        if let Some(present) = present
-            && let (Some(until), Some(then)) = (&present.until, &present.then)
-            && latches.holds(until)
-        {
-            let what = format!("phase {then}: {until} ended phase {}", present.name);
-            return Ok(Some((then.clone(), what)));
-        }
-        self.begun_by_date(policy, intent, latches)
-            .map_err(|error| (Stage::Store, error.into()))
-    }
-
-    /// The phase whose date has come since it was first read. One whose date was over by then does not begin by
-    /// itself: the host may have been told another since.
-    fn begun_by_date(
-        &mut self,
-        policy: &Policy,
-        intent: &Intent,
-        latches: &Latches,
-    ) -> Result<Option<(PhaseName, String)>, crate::store::StoreError> {
-        let now = self.clock.now();
-        let WallClock::Trusted(today) = self.looks.date(self.clock.as_ref(), now) else {
-            return Ok(None);
-        };
-        let known = self.store.beginnings()?;
-        let mut begins: Option<(PhaseName, Timestamp)> = None;
-        for phase in policy.phases().values() {
-            let Some(from) = phase.from else { continue };
-            let key = (phase.name.clone(), from);
-            match known.get(&key) {
-                None => {
-                    let state = if from > today {
-                        Beginning::Awaited
-                    } else {
-                        Beginning::Over
-                    };
-                    self.store.keep_beginning(&phase.name, from, state)?;
-                }
-                Some(Beginning::Over) => continue,
-                Some(Beginning::Awaited) => {}
-            }
-            if from > today {
-                let wait = from.duration_since(today).unsigned_abs();
-                self.looks.due_at(now.plus(wait));
-                continue;
-            }
-            let open = phase
-                .requires
-                .as_ref()
-                .is_none_or(|requires| latches.holds(requires));
-            if known.get(&key).is_some()
-                && open
-                && begins.as_ref().is_none_or(|(_, other)| *other < from)
-            {
-                begins = Some((phase.name.clone(), from));
-            }
-        }
-        let Some((phase, from)) = begins else {
-            return Ok(None);
-        };
-        self.store.keep_beginning(&phase, from, Beginning::Over)?;
-        if phase == intent.phase {
-            return Ok(None);
-        }
-        let what = format!("phase {phase}: its date, {from}, has come");
-        Ok(Some((phase, what)))
-    }
-
     /// What stands beside the phase.
     pub(super) fn standing(&mut self, policy: &Policy) -> Result<Standing, Failure> {
         let now = self.clock.now();
@@ -489,7 +337,7 @@ impl Keeper {
         let table = self
             .reached
             .as_ref()
-            .and_then(|reached| reached.table.as_ref());
+            .and_then(|reached| reached.state.table.as_ref());
         let holding = table
             .map(crate::model::filter::Table::blocks)
             .unwrap_or_default();
@@ -514,6 +362,8 @@ impl Keeper {
 
     fn say_what_is_missing(&mut self, policy: &Policy, prospect: &Prospect) {
         let missing = missing(policy, &prospect.survey.facts);
+        let devices = missing.iter().map(|(device, _)| device.clone());
+        self.missing = Some(devices.collect());
         if missing.is_empty() {
             self.troubles.over(Stage::Wait);
             return;
@@ -562,9 +412,18 @@ impl Keeper {
     }
 }
 
+impl Reached {
+    pub fn of(prospect: &Prospect) -> Self {
+        Self {
+            desired: Some(prospect.engine.goal()),
+            state: prospect.goal.state.clone(),
+        }
+    }
+}
+
 impl Looks {
     /// Has a calendar be asked again at `moment` at the latest.
-    fn due_at(&mut self, moment: Moment) {
+    pub fn due_at(&mut self, moment: Moment) {
         self.calendar_due = Some(self.calendar_due.map_or(moment, |due| due.min(moment)));
     }
 }

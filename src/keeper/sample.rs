@@ -1,17 +1,19 @@
 //! Reads counters, and keeps what a daemon knows of itself.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::Keeper;
 use crate::api::{DaemonFacts, Failure, Stage};
 use crate::engine::dates::{Dates, SavedDates};
 use crate::engine::meter::Seen;
+use crate::kernel::Scope;
 use crate::lower::{Absent, Names};
 use crate::model::counters::{Counters, QueueCounters};
 use crate::model::names::DeviceName;
-use crate::model::node::{Place, Spot};
+use crate::model::node::Spot;
 use crate::model::state::{ClassId, Ifb, Major};
+use crate::policy::Policy;
 use crate::store::RecordId;
 
 /// Under which name the store keeps what is known of the clock.
@@ -62,18 +64,27 @@ impl Keeper {
     }
 
     fn read_counters(&mut self) -> Result<(), Failure> {
-        let (Some(in_force), trees) = (self.in_force.clone(), self.trees()) else {
+        let Some(in_force) = self.in_force.clone() else {
             return Ok(());
         };
+        let trees = self.trees();
         let ids = self.store.ids()?;
         let names = Names::new(&in_force.policy, &ids);
         let now = self.clock.now();
         let given = match &self.going {
             Some(going) => going.underway.prospect.engine.desired(now).nodes,
-            None => self.given.clone(),
+            None => {
+                let reached = self.reached.as_ref();
+                let desired = reached.and_then(|reached| reached.desired.as_ref());
+                desired.map_or_else(BTreeMap::new, |desired| desired.nodes.clone())
+            }
         };
         let mut counters: Vec<(ClassId, Counters)> = Vec::new();
         let mut seen = Vec::new();
+        // A leaf may drop later what its class took: only its own counters know.
+        let mut queues = Vec::new();
+        self.kernel.queues(&trees, &mut queues)?;
+        let queues: BTreeMap<ClassId, QueueCounters> = queues.into_iter().collect();
         for (device, major) in trees {
             self.kernel.counters(&device, major, &mut counters)?;
             let direction = Ifb::direction(&device);
@@ -84,13 +95,12 @@ impl Keeper {
                 let Some(holding) = given.get(key) else {
                     continue;
                 };
-                let is_leaf = !matches!(key.place, Place::Circuit);
                 seen.push(Seen {
                     place: key.clone(),
                     direction,
                     given: holding.guarantee.get(direction),
                     class: Some(*counters),
-                    queue: is_leaf.then(|| QueueCounters::from(*counters)),
+                    queue: queues.get(id).copied(),
                 });
             }
         }
@@ -102,7 +112,7 @@ impl Keeper {
     fn trees(&self) -> Vec<(DeviceName, Major)> {
         let state = match &self.going {
             Some(going) => Some(&going.underway.prospect.goal.state),
-            None => self.reached.as_ref(),
+            None => self.reached.as_ref().map(|reached| &reached.state),
         };
         let trees = state.map(|state| &state.trees).into_iter().flatten();
         trees
@@ -110,10 +120,17 @@ impl Keeper {
             .collect()
     }
 
-    /// The devices that are there, of those that the policy names.
-    pub(super) fn present_devices(&mut self) -> BTreeSet<DeviceName> {
-        let observed = self.kernel.surroundings();
-        let devices = observed.map(|around| around.devices).unwrap_or_default();
-        devices.into_values().map(|device| device.name).collect()
+    /// The devices of circuits that are not there. A daemon has looked; a verb looks now.
+    pub(super) fn missing_devices(&mut self, policy: &Policy) -> BTreeSet<DeviceName> {
+        if let Some(missing) = &self.missing {
+            return missing.clone();
+        }
+        let observed = self.kernel.observe(Scope::Shaping);
+        let there = observed.map_or_else(|_| BTreeMap::new(), |observed| observed.devices);
+        let circuits = policy.circuits().values();
+        circuits
+            .map(|circuit| circuit.device.clone())
+            .filter(|device| !there.contains_key(device))
+            .collect()
     }
 }
