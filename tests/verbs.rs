@@ -399,7 +399,7 @@ fn what_is_not_held_yet_is_said_or_refused_by_name() {
         host.edit(
             "policy.d/20-telework.toml",
             "split.access = { mpls = \"80mbit\"",
-            "follow.access = \"demand\"\nweight.access = { mpls = 2 }\nsplit.access = { mpls = \"80mbit\"",
+            "follow.access = \"demand\"\nfloor.access = { mpls = \"40mbit\", internet = \"100mbit\" }\nweight.access = { mpls = 2 }\nsplit.access = { mpls = \"80mbit\"",
         );
         let errors = host.refused(&["apply"]);
         assert!(
