@@ -13,7 +13,7 @@ use crate::control;
 use crate::control::client::{self, ClientError};
 use crate::executor::change::take_out;
 use crate::keeper::take_out::TornDown;
-use crate::keeper::{Came, Ground, Keeper};
+use crate::keeper::{Came, Ground, Keeper, words};
 use crate::store::{Lock, LockError, Store};
 
 /// Has `order` carried out, and tells what came of it.
@@ -107,9 +107,13 @@ fn here(
         Err(Refused::Unusable(failure) | Refused::Failed(failure)) => return Err(failure),
     };
     let interrupted = interrupts()?;
-    if let Some(record) = keeper.finish_first(request, output)? {
-        drive(&mut keeper, &interrupted, output)?;
-        output.say(&format!("finished `{}`", record.change.what));
+    if let Some((record, writes)) = keeper.finish_first(request, output)? {
+        let driven = drive(&mut keeper, &interrupted, output)?;
+        let more = driven.and_then(|answer| answer.json.get("writes")?.as_u64());
+        let writes = writes.saturating_add(usize::try_from(more.unwrap_or_default())?);
+        let what = record.change.what;
+        output.say(&format!("finished `{what}`: {}", words::writes(writes)));
+        keeper.finished_first(what, writes);
     }
     match keeper.ask(request, &place::actor(), output)? {
         Came::Answer(answer) => Ok(answer),
@@ -148,7 +152,7 @@ fn keeper(
         }
     };
     let (lock, store) = if request.order.only_reads() {
-        (None, Store::read(&state)?)
+        (None, Store::read(&state)?.map_or_else(Store::empty, Ok)?)
     } else {
         let words = request.order.words();
         let lock = match Lock::take(&state, &place::holder(&words)) {
@@ -157,13 +161,7 @@ fn keeper(
             Err(held @ LockError::Held { .. }) => return Err(Refused::Failed(held.into())),
         };
         let store = Store::open(&state).map_err(|error| Refused::Unusable(error.into()))?;
-        (Some(lock), Some(store))
-    };
-    let Some(store) = store else {
-        return Err(Refused::Failed(
-            "nothing was applied yet on this host; see `wanshift plan`, then `wanshift apply`"
-                .into(),
-        ));
+        (Some(lock), store)
     };
     let ground = Ground {
         config: global.config().to_owned(),

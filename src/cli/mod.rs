@@ -148,7 +148,7 @@ pub fn run(
         (None, Verb::Check(args)) => check::check(global, args, kernel, output),
         (None, Verb::Plan(args)) => plan::plan(global, args, kernel, output),
         (None, Verb::Run(args)) => run::run(global, args, output),
-        (None, _) => condition::list(global, kernel, output),
+        (None, _) => Ok(0),
     };
     outcome.unwrap_or_else(|failure| output.failure(&failure))
 }
@@ -180,6 +180,9 @@ fn order(verb: &Verb) -> Option<Order> {
         Verb::Teardown {
             shaping_only: false,
         } => Order::Teardown,
-        Verb::Check(_) | Verb::Plan(_) | Verb::Condition { .. } | Verb::Run(_) => return None,
+        Verb::Condition {
+            what: None | Some(condition::What::List),
+        } => Order::Conditions,
+        Verb::Check(_) | Verb::Plan(_) | Verb::Run(_) => return None,
     })
 }

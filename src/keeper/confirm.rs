@@ -137,6 +137,12 @@ impl Keeper {
 
     /// Undoes the change that waits to be confirmed where its time is over.
     pub(super) fn expire(&mut self) -> Result<(), Failure> {
+        let Some((boot, until)) = self.store.confirm_due()? else {
+            return Ok(());
+        };
+        if boot == self.boot && until > self.clock.now() {
+            return Ok(());
+        }
         let Some(record) = self.store.unfinished()?.filter(waits) else {
             return Ok(());
         };
@@ -165,6 +171,7 @@ impl Keeper {
             Order::Apply { .. } => pending.change.what.starts_with("apply"),
             Order::Status
             | Order::History
+            | Order::Conditions
             | Order::Confirm
             | Order::Rollback { .. }
             | Order::Event { .. }

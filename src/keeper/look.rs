@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::alter::{Stance, engine};
-use super::confirm::waits;
-use super::{Came, Keeper, known, words};
+use super::{Came, Keeper, Reached, known, words};
 use crate::api::{Answer, Failure, Repairs, Silent, Stage, Talk};
 use crate::clock::Clock;
 use crate::engine::Engine;
@@ -135,15 +134,14 @@ impl Keeper {
         .min()
     }
 
-    /// When the change that waits to be confirmed is undone.
+    /// When the change that waits to be confirmed is undone: at once where the machine was started anew since.
     fn confirm_due(&self) -> Option<Moment> {
-        let record = self.store.unfinished().ok().flatten().filter(waits)?;
-        Some(
-            record
-                .change
-                .confirm
-                .map_or_else(Moment::default, |confirm| confirm.until),
-        )
+        let (boot, until) = self.store.confirm_due().ok().flatten()?;
+        Some(if boot == self.boot {
+            until
+        } else {
+            Moment::default()
+        })
     }
 
     pub(super) fn by_itself(&self, what: String) -> Order {
@@ -163,6 +161,7 @@ impl Keeper {
             return if next <= now { self.step(talk) } else { None };
         }
         if let Err(failure) = self.expire() {
+            self.looks.later();
             self.fail(Stage::Apply, &failure);
             return None;
         }
@@ -249,17 +248,17 @@ impl Keeper {
         .map_err(|error| plan(error.into()))?;
         self.say_what_is_missing(&policy, &prospect);
         if prospect.goal.state == prospect.survey.observed.state {
-            self.given = prospect.engine.goal().nodes;
-            self.reached = Some(prospect.goal.state);
+            self.reached = Some(Reached::of(&prospect));
             self.because.clear();
-            return self
-                .note_blocks()
-                .map_err(|failure| (Stage::Store, failure));
+            let noted = self.note_blocks();
+            return noted.map_err(|failure| (Stage::Store, failure));
         }
-        let meant = self
+        let goal = prospect.engine.goal();
+        let reached = self
             .reached
             .as_ref()
-            .is_some_and(|reached| *reached != prospect.goal.state);
+            .and_then(|reached| reached.desired.as_ref());
+        let meant = reached.is_some_and(|reached| *reached != goal);
         if meant && !pending {
             let what = match std::mem::take(&mut self.because) {
                 because if because.is_empty() => "what it stands on has changed".to_owned(),
@@ -287,17 +286,23 @@ impl Keeper {
         let reached = converge(self.kernel.as_mut(), &goal, Scope::All)
             .map_err(|error| (Stage::Apply, error.into()))?;
         let writes = words::writes(reached.writes);
-        if self.reached.is_some() {
-            let what = format!("somebody else changed what is ours: {writes} to put it right");
-            tracing::warn!(planned = ops, "{what}");
-            self.looks.repairs.count += 1;
-            self.looks.repairs.last = Some(self.clock.date());
-            self.looks.repairs.what = Some(what);
-        } else {
-            tracing::info!("the kernel is brought to what should hold: {writes}");
+        let before = self.reached.replace(Reached::of(prospect));
+        let because = std::mem::take(&mut self.because);
+        match before {
+            // Devices come and go, and what is to hold on them with them.
+            Some(before) if before.state == prospect.goal.state => {
+                let what = format!("somebody else changed what is ours: {writes} to put it right");
+                tracing::warn!(planned = ops, "{what}");
+                self.looks.repairs.count += 1;
+                self.looks.repairs.last = Some(self.clock.date());
+                self.looks.repairs.what = Some(what);
+            }
+            Some(_) if because.is_empty() => {
+                tracing::info!("what it stands on has changed: {writes}");
+            }
+            Some(_) => tracing::info!("{}: {writes}", because.join("; ")),
+            None => tracing::info!("the kernel is brought to what should hold: {writes}"),
         }
-        self.given = prospect.engine.goal().nodes;
-        self.reached = Some(prospect.goal.state.clone());
         self.note_blocks()
             .map_err(|failure| (Stage::Store, failure))
     }
@@ -333,7 +338,7 @@ impl Keeper {
         let table = self
             .reached
             .as_ref()
-            .and_then(|reached| reached.table.as_ref());
+            .and_then(|reached| reached.state.table.as_ref());
         let holding = table.map(Table::blocks).unwrap_or_default();
         self.note_holding(holding)
     }
@@ -361,6 +366,8 @@ impl Keeper {
 
     fn say_what_is_missing(&mut self, policy: &Policy, prospect: &Prospect) {
         let missing = missing(policy, &prospect.survey.facts);
+        let devices = missing.iter().map(|(device, _)| device.clone());
+        self.missing = Some(devices.collect());
         if missing.is_empty() {
             self.troubles.over(Stage::Wait);
             return;
@@ -406,6 +413,15 @@ impl Keeper {
             table: Some(crate::lower::blocks_alone(&in_force.policy, &blocks)),
             ..KernelState::default()
         })
+    }
+}
+
+impl Reached {
+    pub fn of(prospect: &Prospect) -> Self {
+        Self {
+            desired: Some(prospect.engine.goal()),
+            state: prospect.goal.state.clone(),
+        }
     }
 }
 

@@ -12,11 +12,13 @@
 mod arrival;
 mod aside;
 mod blocked;
+mod browsing;
 mod ceilings;
 mod classification;
 mod conservation;
 mod control;
 mod crossing;
+mod daemon;
 mod down;
 mod foreign;
 mod frames;
