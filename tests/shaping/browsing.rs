@@ -3,34 +3,29 @@
 
 use std::io::ErrorKind::{self, ConnectionRefused, HostUnreachable, PermissionDenied};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
-
-use nix::sys::signal::Signal;
 
 use crate::blocked::{Download, FAMILIES, example, passes, servers};
 use crate::daemon::{Daemon, PATIENCE};
 use crate::host::Host;
 use crate::lab::address::*;
 use crate::lab::probe::open;
-use crate::lab::socket::{tcp_connect, tcp_listener, udp};
-use crate::lab::time::{Nanos, SECOND, nanos};
+use crate::lab::socket::{tcp_connect, udp};
+use crate::lab::time::{SECOND, nanos};
 use crate::lab::{Lab, Namespace, now, ready, sleep};
 
 /// Web servers of the test's own, on which nothing else listens.
-const OWN: [IpAddr; 2] = [
+pub const OWN: [IpAddr; 2] = [
     IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 9)),
     IpAddr::V6(std::net::Ipv6Addr::new(0x2001, 0xdb8, 0x203, 0, 0, 0, 0, 9)),
 ];
-const SESSIONS: [IpAddr; 2] = [SESSION_HOST, SESSION_HOST6];
-const TELEWORK: &str = "policy.d/20-telework.toml";
+pub const SESSIONS: [IpAddr; 2] = [SESSION_HOST, SESSION_HOST6];
+pub const TELEWORK: &str = "policy.d/20-telework.toml";
 /// What the block is back in after it was flushed away.
-const BACK: Duration = Duration::from_secs(1);
+pub const BACK: Duration = Duration::from_secs(1);
 
 /// The phase goes on when the block's condition comes true, which then lifts the block alone.
-fn without_end(host: &Host) {
+pub fn without_end(host: &Host) {
     host.edit(
         TELEWORK,
         "until = \"uplink-upgraded\"\nthen = \"upgraded\"\n",
@@ -39,13 +34,13 @@ fn without_end(host: &Host) {
 }
 
 #[track_caller]
-fn refused(from: (&Namespace, IpAddr), to: IpAddr, port: u16) {
+pub fn refused(from: (&Namespace, IpAddr), to: IpAddr, port: u16) {
     assert_eq!(open(from, to, port), Err(ConnectionRefused), "{to} {port}");
 }
 
 /// The median of how long it took each time, which is judged; the worst is the machine's.
 #[track_caller]
-fn soon(what: &str, mut times: Vec<Duration>) {
+pub fn soon(what: &str, mut times: Vec<Duration>) {
     times.sort_unstable();
     let median = times[times.len() / 2];
     eprintln!(
@@ -57,7 +52,7 @@ fn soon(what: &str, mut times: Vec<Duration>) {
 
 /// How long it takes until a connection is refused.
 #[track_caller]
-fn time_to_refuse(from: (&Namespace, IpAddr), to: SocketAddr) -> Duration {
+pub fn time_to_refuse(from: (&Namespace, IpAddr), to: SocketAddr) -> Duration {
     from.0.make(|| {
         let begin = now();
         let came = tcp_connect(SocketAddr::new(from.1, 0), to, 0).map(|_| ());
@@ -194,7 +189,7 @@ impl Silent {
     }
 
     /// The server speaks first and is told; then so is the client.
-    fn is_cut(mut self) -> [Duration; 2] {
+    fn until_cut(mut self) -> [Duration; 2] {
         [&mut self.server, &mut self.client].map(|end| {
             use std::io::{Read, Write};
             let begin = now();
@@ -247,7 +242,7 @@ fn what_is_open_is_cut_at_once_whoever_speaks_next() {
     });
     let (servers, clients) = silent
         .into_iter()
-        .map(Silent::is_cut)
+        .map(Silent::until_cut)
         .map(|[a, b]| (a, b))
         .unzip();
     soon("servers", servers);
@@ -303,236 +298,4 @@ fn what_drains_goes_on_until_its_time_is_over_and_then_is_cut() {
     assert!(took < DRAIN + Duration::from_secs(2), "too late: {took:?}");
     daemon.wait_for("the drain's end", |status| state(status) == "holding");
     new_are_refused();
-}
-
-/// Somebody who opens connections without a pause.
-struct Browsing {
-    stop: Arc<AtomicBool>,
-    tries: JoinHandle<Vec<(Nanos, Result<(), ErrorKind>)>>,
-}
-
-impl Browsing {
-    fn start(lab: &Lab, from: IpAddr, to: IpAddr) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let until = stop.clone();
-        let tries = lab.datacentre().thread(move || {
-            let mut tries = Vec::new();
-            while !until.load(Ordering::Relaxed) {
-                let begin = now();
-                let came = tcp_connect(SocketAddr::new(from, 0), SocketAddr::new(to, 443), 0);
-                tries.push((begin, came.map(|_| ()).map_err(|error| error.kind())));
-                sleep(Duration::from_millis(2));
-            }
-            tries
-        });
-        Self { stop, tries }
-    }
-
-    /// When those began that came through; all others must have been refused.
-    fn came_through(self) -> Vec<Nanos> {
-        self.stop.store(true, Ordering::Relaxed);
-        let tries = self.tries.join().unwrap();
-        assert!(tries.len() > 50, "{} tries", tries.len());
-        let mut through = Vec::new();
-        for (at, came) in tries {
-            match came {
-                Ok(()) => through.push(at),
-                Err(ConnectionRefused) => {}
-                Err(other) => panic!("neither opened nor refused: {other}"),
-            }
-        }
-        through
-    }
-}
-
-/// Several who browse over IPv4, and several over IPv6: whose connection was opening at the moment that the block
-/// came back waits a second until he tries again, and sees nothing meanwhile.
-fn browsing(lab: &Lab) -> [Vec<Browsing>; 2] {
-    [[SESSION_HOST, WEB], [SESSION_HOST6, WEB6]]
-        .map(|[from, to]| (0..3).map(|_| Browsing::start(lab, from, to)).collect())
-}
-
-fn came_through(all: Vec<Browsing>) -> Vec<Nanos> {
-    all.into_iter().flat_map(Browsing::came_through).collect()
-}
-
-/// Servers that take in whoever comes, however many.
-struct Serving {
-    stop: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<()>>,
-}
-
-impl Serving {
-    fn start(lab: &Lab) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let serve = |at: IpAddr| {
-            let listener = lab.internet().make(|| tcp_listener((at, 443).into(), 0));
-            listener.set_nonblocking(true).unwrap();
-            let until = stop.clone();
-            std::thread::spawn(move || {
-                while !until.load(Ordering::Relaxed) {
-                    while listener.accept().is_ok() {}
-                    sleep(Duration::from_millis(1));
-                }
-            })
-        };
-        let threads = [WEB, WEB6].map(serve).into();
-        Self { stop, threads }
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        self.threads
-            .drain(..)
-            .for_each(|thread| drop(thread.join()));
-    }
-}
-
-/// Every rule of the machine goes, as with `systemctl reload nftables`; the lab's own come back with it. Says
-/// when that began and ended.
-fn reload_nftables(lab: &Lab) -> [Nanos; 2] {
-    let theirs = lab.edge().run("nft", &["list", "table", "inet", "lab"]);
-    let begin = now();
-    lab.edge()
-        .feed("nft", &["-f", "-"], &format!("flush ruleset\n{theirs}"));
-    [begin, now()]
-}
-
-#[test]
-fn nothing_but_its_condition_lifts_a_block() {
-    if !ready() {
-        return;
-    }
-    let host = example("0s");
-    without_end(&host);
-    host.edit(
-        TELEWORK,
-        "[condition.uplink-upgraded]",
-        "[condition.other]\nany = [{ event = \"other\" }]\n[condition.uplink-upgraded]",
-    );
-    let lab = &host.lab;
-    let _servers = servers(lab);
-    let daemon = Daemon::start(&host, "nominal");
-    host.wanshift(&["phase", "telework"]);
-    let all = browsing(lab);
-    daemon.kill();
-    sleep(Duration::from_millis(200));
-    let daemon = Daemon::start(&host, "telework");
-    assert!(daemon.end().success());
-    sleep(Duration::from_millis(200));
-    let mut daemon = Daemon::start(&host, "telework");
-    let said = host.wanshift(&["event", "other"]);
-    assert!(said.contains("Condition other is true"), "{said}");
-    let good = std::fs::read_to_string(host.file("config/policy.d/20-telework.toml")).unwrap();
-    host.write(TELEWORK, &good.replace("except", "expect"));
-    daemon.signal(Signal::SIGHUP);
-    let policy_is_bad = |status: &serde_json::Value| status["problems"][0]["stage"] == "policy";
-    daemon.wait_for("the bad policy", policy_is_bad);
-    assert!(daemon.log().contains("not reloaded"), "{}", daemon.log());
-    // Also where it starts with that.
-    daemon.kill();
-    let mut daemon = Daemon::start(&host, "telework");
-    assert!(policy_is_bad(&daemon.status().unwrap()));
-    host.write(TELEWORK, &good);
-    daemon.signal(Signal::SIGHUP);
-    daemon.wait_for("a good policy", |status| status["healthy"] == true);
-    host.wanshift(&["apply"]);
-    for through in all.map(came_through) {
-        assert_eq!(through, Vec::<Nanos>::new());
-    }
-
-    // Nor is it lifted after the time of the phase, nor the phase lost: by its own condition, and soon.
-    let happened = now();
-    let said = host.wanshift(&["event", "uplink-upgraded"]);
-    assert!(
-        said.contains("Block browsing-in-session is lifted"),
-        "{said}"
-    );
-    for [session, _, web, _] in FAMILIES {
-        while open((lab.datacentre(), session), web, 443).is_err() {
-            assert!(now() < happened + SECOND, "{web} is still refused");
-            sleep(Duration::from_millis(5));
-        }
-    }
-    eprintln!("lifted within {} ms", (now() - happened) / 1_000_000);
-    let status = daemon.wait_for_phase("telework");
-    assert_eq!(status["blocks"][0]["state"], "lifted");
-    // And it stays lifted.
-    daemon.kill();
-    let _daemon = Daemon::start(&host, "telework");
-    for [session, _, web, _] in FAMILIES {
-        passes(lab.datacentre(), session, web, 443);
-    }
-}
-
-#[test]
-fn a_block_that_ends_with_its_phase_is_lifted_as_the_next_one_begins() {
-    if !ready() {
-        return;
-    }
-    let host = example("0s");
-    let lab = &host.lab;
-    let _servers = servers(lab);
-    let mut daemon = Daemon::start(&host, "nominal");
-    host.wanshift(&["phase", "telework"]);
-    refused((lab.datacentre(), SESSION_HOST), WEB, 443);
-    let happened = now();
-    let said = host.wanshift(&["event", "uplink-upgraded"]);
-    assert!(said.contains("upgraded begins"), "{said}");
-    for [session, _, web, _] in FAMILIES {
-        while open((lab.datacentre(), session), web, 443).is_err() {
-            assert!(now() < happened + SECOND, "{web} is still refused");
-            sleep(Duration::from_millis(5));
-        }
-    }
-    daemon.wait_for_phase("upgraded");
-}
-
-#[test]
-fn a_block_that_was_flushed_away_is_back_within_a_second() {
-    if !ready() {
-        return;
-    }
-    let host = example("0s");
-    let lab = &host.lab;
-    let _servers = Serving::start(lab);
-    let mut daemon = Daemon::start(&host, "nominal");
-    host.wanshift(&["phase", "telework"]);
-    let all = browsing(lab);
-    // At different distances from what was done before: also so close together that looks are held apart.
-    let mut flushes = Vec::new();
-    for pause in [1_500, 150, 1_200, 50, 50, 1_300, 700, 1_500] {
-        flushes.push(reload_nftables(lab));
-        sleep(Duration::from_millis(pause));
-    }
-    for (through, family) in all.map(came_through).into_iter().zip(["IPv4", "IPv6"]) {
-        let late = through.iter().map(|at| {
-            let mut before = flushes.iter().rev().filter(|[begin, _]| begin <= at);
-            let [_, end] = before.next().expect("open before the first flush");
-            Duration::from_nanos(at.saturating_sub(*end))
-        });
-        let latest = late.max().unwrap_or_default();
-        let count = through.len();
-        eprintln!("{family}: {count} came through, the last {latest:?} after a flush");
-        assert!(
-            latest < BACK,
-            "{family}: open {latest:?} after a flush\n{}",
-            daemon.log()
-        );
-    }
-    let status = daemon.wait_for_phase("telework");
-    assert!(status["repairs"]["count"].as_u64() >= Some(4), "{status:#}");
-    assert_eq!(status["healthy"], true, "{status:#}");
-    // Without a daemon nobody brings it back: that it was refused was the daemon's doing.
-    assert!(daemon.end().success());
-    reload_nftables(lab);
-    for [session, _, web, _] in FAMILIES {
-        passes(lab.datacentre(), session, web, 443);
-    }
-    let _daemon = Daemon::start(&host, "telework");
-    for [session, _, web, _] in FAMILIES {
-        refused((lab.datacentre(), session), web, 443);
-    }
 }

@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::process::{ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::host::{Host, PROGRAM};
 use crate::lab::namespace::Process;
-use crate::lab::sleep;
+use crate::lab::time::nanos;
+use crate::lab::{now, sleep};
 
 /// How long is waited for anything that is not judged by its time.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -50,7 +51,7 @@ impl<'a> Daemon<'a> {
     /// Waits until `is` is true of how things are, and gives that.
     #[track_caller]
     pub fn wait_for(&mut self, what: &str, is: impl Fn(&Value) -> bool) -> Value {
-        let began = Instant::now();
+        let began = now();
         let mut last = None;
         loop {
             if let Some(status) = self.status() {
@@ -62,7 +63,7 @@ impl<'a> Daemon<'a> {
             let gone = self.process.child.try_wait().unwrap();
             assert!(gone.is_none(), "{what}: it ended: {gone:?}\n{}", self.log());
             assert!(
-                began.elapsed() < PATIENCE,
+                now() - began < nanos(PATIENCE),
                 "{what} did not come: {last:#?}\n{}",
                 self.log()
             );

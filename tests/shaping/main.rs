@@ -35,3 +35,4 @@ mod sharing;
 mod stock;
 mod tail;
 mod teardown;
+mod unlifted;
