@@ -127,10 +127,14 @@ impl Keeper {
         let files = match files::from(&self.config, asked.request.style, talk) {
             Ok(files) => files,
             Err(failure) => {
+                if self.daemon.is_some() {
+                    self.fail(Stage::Policy, &files::LAST_GOOD.into());
+                }
                 self.say_what_stays_open(unfinished.as_ref(), talk);
                 return Err(failure);
             }
         };
+        self.troubles.over(Stage::Policy);
         let policy = Arc::clone(&files.policy);
         let known = self.latched(&policy, talk)?;
         let intent = self.store.intent()?;

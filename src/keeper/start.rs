@@ -21,9 +21,8 @@ impl Keeper {
         let files = match files::from(&self.config, Style::Plain, talk) {
             Ok(files) => Some(files),
             Err(_) => {
-                let what = "the policy files do not load: the last good ones stay in force; see `wanshift check`";
-                self.troubles
-                    .failed(Stage::Policy, what.to_owned(), at, now);
+                let what = files::LAST_GOOD.to_owned();
+                self.troubles.failed(Stage::Policy, what, at, now);
                 None
             }
         };
