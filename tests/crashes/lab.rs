@@ -20,7 +20,10 @@ use wanshift::units::Rate;
 use crate::Chance;
 use crate::common::daemon::{Daemon, PATIENCE};
 use crate::common::host::{EdgeHost, assert_same, dump};
-use crate::model::{Answered, Change, Deed, Ending, Files, Known, Phase, Settled, Stance, legal};
+use crate::model::{
+    Answered, Change, Deed, Ending, Files, Known, Phase, Settled, Stance, landing, legal, order,
+    reset, rollback,
+};
 
 const FILE: &str = "policy.d/10-classes.toml";
 /// What the two versions of the files say otherwise.
@@ -212,6 +215,7 @@ impl Lab {
         let mut known = Known {
             change: Answered::Unasked,
             begun: false,
+            kept_out: self.keeps_out(),
             second: Answered::Unasked,
             event: Answered::Unasked,
             reset: Answered::Unasked,
@@ -353,6 +357,13 @@ impl Lab {
         self.kills += 1;
     }
 
+    /// Whether the store remembers files that were taken back.
+    fn keeps_out(&self) -> bool {
+        let store = Store::read(&self.host.state()).unwrap().unwrap();
+        let hash = store.remembered::<String>("taken_back").unwrap();
+        hash.is_some_and(|hash| !hash.is_empty())
+    }
+
     /// The number of the last change on record.
     fn last_change(&self) -> Option<i64> {
         let store = Store::read(&self.host.state()).unwrap()?;
@@ -454,40 +465,5 @@ impl Lab {
             },
             pending: status.pending.is_some(),
         })
-    }
-}
-
-fn order(change: Change, confirm_within: Option<Duration>) -> Order {
-    let force = Insist::No;
-    match change {
-        Change::Enter(phase) => Order::Phase {
-            name: phase.name(),
-            confirm_within,
-            force,
-        },
-        Change::Apply => Order::Apply {
-            confirm_within,
-            force,
-        },
-    }
-}
-
-/// The upgrade lands.
-pub fn landing() -> Order {
-    Order::Event {
-        name: "uplink-upgraded".parse().unwrap(),
-    }
-}
-
-fn reset() -> Order {
-    Order::ResetCondition {
-        name: "uplink-upgraded".parse().unwrap(),
-    }
-}
-
-const fn rollback() -> Order {
-    Order::Rollback {
-        changes: 1,
-        force: Insist::No,
     }
 }

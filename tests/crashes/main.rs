@@ -145,7 +145,7 @@ fn what_is_answered_is_on_disk_and_what_is_blocked_stays_so() {
             ..lab.stance()
         };
         lab.settled(&[before.into()], "another daemon");
-        lab.must(lab::landing());
+        lab.must(model::landing());
         lab.kill();
         assert!(lab.landed());
     });

@@ -1,7 +1,9 @@
 //! What may hold after orders of which only some were answered.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
+use wanshift::api::{Insist, Order};
 use wanshift::model::names::PhaseName;
 
 /// The phases of the example.
@@ -140,6 +142,8 @@ pub struct Known {
     pub change: Answered,
     /// Whether the change is on record.
     pub begun: bool,
+    /// Whether files were taken back before, which then stay out of force until they are ordered again.
+    pub kept_out: bool,
     /// The confirmation, or the order to go back.
     pub second: Answered,
     pub event: Answered,
@@ -177,6 +181,8 @@ fn changed(before: Stance, change: Change, ending: Ending, known: Known) -> BTre
         assert!(known.change != Answered::Done, "answered and not on record");
         // New files are taken in at the start, by themselves.
         return match change {
+            // Whether it was taken in that they are ordered again nobody was told.
+            Change::Apply if known.kept_out => [before, after].into(),
             Change::Apply => [after].into(),
             Change::Enter(_) => [before].into(),
         };
@@ -212,5 +218,43 @@ fn either(
         Answered::Unasked | Answered::Refused => legal,
         Answered::Done => after.collect(),
         Answered::Nothing => after.chain(legal.iter().copied()).collect(),
+    }
+}
+
+/// What orders a change.
+pub fn order(change: Change, confirm_within: Option<Duration>) -> Order {
+    let force = Insist::No;
+    match change {
+        Change::Enter(phase) => Order::Phase {
+            name: phase.name(),
+            confirm_within,
+            force,
+        },
+        Change::Apply => Order::Apply {
+            confirm_within,
+            force,
+        },
+    }
+}
+
+/// The upgrade lands.
+pub fn landing() -> Order {
+    Order::Event {
+        name: "uplink-upgraded".parse().unwrap(),
+    }
+}
+
+/// It was not so.
+pub fn reset() -> Order {
+    Order::ResetCondition {
+        name: "uplink-upgraded".parse().unwrap(),
+    }
+}
+
+/// Back by one.
+pub const fn rollback() -> Order {
+    Order::Rollback {
+        changes: 1,
+        force: Insist::No,
     }
 }
