@@ -9,6 +9,7 @@ mod desk;
 mod output;
 mod place;
 mod plan;
+mod restore;
 mod run;
 mod ssh;
 
@@ -108,6 +109,8 @@ enum Verb {
         #[arg(long)]
         shaping_only: bool,
     },
+    /// Block what is to be blocked, early at boot: adds to the packet filter, and only where nothing of ours is in it
+    RestoreBlocks,
     /// Be the daemon: hold what should hold, as time passes and the operator acts
     Run(run::RunArgs),
 }
@@ -149,6 +152,7 @@ pub fn run(
         Verb::Condition {
             what: None | Some(condition::What::List),
         } => condition::list(global, kernel, output),
+        Verb::RestoreBlocks => restore::restore_blocks(global, kernel, output),
         Verb::Run(args) => run::run(global, args, output),
         verb => match order(verb) {
             Some(order) => desk::order(global, order, kernel, output),
@@ -185,6 +189,10 @@ fn order(verb: &Verb) -> Option<Order> {
         Verb::Teardown {
             shaping_only: false,
         } => Order::Teardown,
-        Verb::Check(_) | Verb::Plan(_) | Verb::Condition { .. } | Verb::Run(_) => return None,
+        Verb::Check(_)
+        | Verb::Plan(_)
+        | Verb::Condition { .. }
+        | Verb::RestoreBlocks
+        | Verb::Run(_) => return None,
     })
 }

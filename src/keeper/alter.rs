@@ -199,7 +199,9 @@ impl Keeper {
             instead_of,
         };
         self.going = None;
-        match self.executor().begin_change(order, prospect, terms)? {
+        let begun = self.executor().begin_change(order, prospect, terms)?;
+        self.try_to_keep_copy();
+        match begun {
             Some(underway) => {
                 self.going = Some(Going {
                     underway,

@@ -486,6 +486,7 @@ impl Keeper {
 
     /// Puts on record since when blocks hold.
     pub(super) fn note_blocks(&mut self) -> Result<(), Failure> {
+        self.keep_copy()?;
         let table = self
             .reached
             .as_ref()

@@ -6,6 +6,7 @@
 pub mod alter;
 mod conditions;
 mod confirm;
+pub mod early;
 pub mod files;
 mod history;
 pub mod known;
@@ -97,6 +98,8 @@ pub struct Keeper {
     because: Vec<String>,
     looks: Looks,
     troubles: Troubles,
+    /// What the copy of what blocks is known to say.
+    copied: Option<String>,
 }
 
 /// Who asks, and for what.
@@ -151,6 +154,7 @@ impl Keeper {
             because: Vec::new(),
             looks: Looks::default(),
             troubles: Troubles::default(),
+            copied: None,
         };
         keeper.take_policy_from_store()?;
         Ok(keeper)

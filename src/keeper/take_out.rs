@@ -98,6 +98,7 @@ impl Keeper {
         let outcome = self.executor().tear_down(order, goal.clone(), extent);
         self.reached = outcome.is_ok().then_some(goal);
         self.looks.soon();
+        self.try_to_keep_copy();
         outcome
     }
 }

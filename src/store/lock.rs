@@ -161,12 +161,14 @@ impl Drop for OwnersRights {
 }
 
 /// The files that are ours in the state directory, with those that SQLite puts beside its own.
-const FILES: [&str; 5] = [
+const FILES: [&str; 7] = [
     FILE,
     super::FILE,
     "wanshift.db-wal",
     "wanshift.db-shm",
     "wanshift.db-journal",
+    super::blocks::FILE,
+    super::blocks::NEW,
 ];
 
 /// Looks at the state directory before anything in it is opened, where it is there: who may write there

@@ -4,6 +4,7 @@
 //! One SQLite file in the state directory, every commit on disk before it returns
 //! (`synchronous = FULL`). Only the holder of the [`Lock`] writes.
 
+mod blocks;
 mod condition;
 mod history;
 mod intent;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use thiserror::Error;
 
+pub use blocks::{keep_blocks, kept_blocks};
 pub use intent::{Extent, Intent};
 pub use lock::{Lock, LockError};
 pub use memory::{Began, Beginning};
@@ -50,6 +52,15 @@ pub enum StoreError {
     /// Somebody else may have written what is there, or may lead astray what we write.
     #[error("will not use the state directory: {0}")]
     Distrust(Distrust),
+    /// The copy of what blocks cannot be read or written.
+    #[error("cannot use {}, the copy of what blocks", path.display())]
+    Copy {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: std::io::Error,
+    },
     /// SQLite said no.
     #[error("cannot {what} in the store {}", path.display())]
     Sqlite {

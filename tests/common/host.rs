@@ -16,15 +16,10 @@ impl EdgeHost {
     /// Devices `lan0`, `mpls0` and `wan0`, each with a peer, and a copy of `policies/cd77` with the ramp
     /// that is given.
     pub fn new(ramp: &str) -> Self {
-        for device in ["lan0", "mpls0", "wan0"] {
-            sh(&format!(
-                "ip link add {device} type veth peer name far-{device} && \
-                 ip link set {device} up && ip link set far-{device} up"
-            ));
-        }
         let host = Self {
             directory: tempfile::tempdir().unwrap(),
         };
+        host.make_devices();
         let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/cd77");
         sh(&format!(
             "cp -r {} {}",
@@ -38,6 +33,17 @@ impl EdgeHost {
             &format!("ramp = \"{ramp}\""),
         );
         host
+    }
+
+    /// Its devices, as far as they are not there.
+    pub fn make_devices(&self) {
+        for device in ["lan0", "mpls0", "wan0"] {
+            sh(&format!(
+                "ip link show {device} >/dev/null 2>&1 || {{ \
+                 ip link add {device} type veth peer name far-{device} && \
+                 ip link set {device} up && ip link set far-{device} up; }}"
+            ));
+        }
     }
 
     /// Where the policy files are.
