@@ -11,6 +11,7 @@ use crate::api::{Answer, Failure, Order, Request, SchemaVersion, Status, Talk};
 use crate::clock::{SystemClock, boot_id};
 use crate::control::client::{self, ClientError};
 use crate::executor::change::take_out;
+use crate::keeper::footing::Footing;
 use crate::keeper::take_out::TornDown;
 use crate::keeper::{Came, Ground, Keeper};
 use crate::store::{Lock, LockError, Store};
@@ -168,6 +169,7 @@ fn keeper(
         clock: Box::new(SystemClock),
         boot: boot_id()?,
         lock,
+        footing: Footing::Firm,
     };
     Ok(Keeper::new(ground)?)
 }

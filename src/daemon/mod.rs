@@ -8,7 +8,7 @@ mod signals;
 mod watchdog;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,13 +18,13 @@ use crate::api::{
 use crate::clock::{Clock, SystemClock, boot_id};
 use crate::control::{self, Ask, Replies, Server};
 use crate::http;
-use crate::keeper::{Came, Ground, Keeper};
+use crate::keeper::{Came, Ground, Keeper, footing};
 use crate::kernel::Host;
 use crate::kernel::watch::Watch;
 use crate::metrics::{Exporter, Snapshot};
 use crate::model::daemon::OnExit;
 use crate::policy::Style;
-use crate::store::{Lock, RecordId, Store};
+use crate::store::RecordId;
 use crate::units::Moment;
 use signals::{Signal, Signals};
 use watchdog::Watchdog;
@@ -82,8 +82,9 @@ struct Daemon {
 impl Daemon {
     async fn begin(settings: Settings) -> Result<Self, Failure> {
         let signals = Signals::listen()?;
-        let lock = Lock::take(&settings.state, &settings.holder)?;
-        let store = Store::open(&settings.state)?;
+        let places = settings.socket.parent().map(Path::to_owned);
+        let places = places.into_iter().chain([std::env::temp_dir()]).collect();
+        let found = footing::find(&settings.state, &settings.holder, places)?;
         let host = Host::open()?;
         let mut watch = Watch::open()?;
         watch.mute(host.port());
@@ -91,10 +92,11 @@ impl Daemon {
             config: settings.config.clone(),
             state: settings.state.clone(),
             kernel: Box::new(host),
-            store,
+            store: found.store,
             clock: Box::new(SystemClock),
             boot: boot_id()?,
-            lock: Some(lock),
+            lock: found.lock,
+            footing: found.footing,
         })?;
         let since = SystemClock.date();
         let facts = DaemonFacts {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::confirm::waits;
+use super::footing::Way;
 use super::look::ITSELF;
 use super::plan::{PlanResult, describe, text};
 use super::{Asked, Came, InForce, Keeper, files, words};
@@ -318,12 +319,21 @@ impl Keeper {
     }
 
     fn settle(&mut self, going: Going, outcome: Result<(), Stop>) -> Result<Answer, Failure> {
+        let way = if outcome.is_ok() {
+            Way::There
+        } else {
+            Way::Back
+        };
         let settled = self.executor().settle(&going.underway, outcome);
         self.looks.soon();
         let writes = match settled {
             Ok(writes) => writes,
             Err(error) => {
                 self.reached = None;
+                if let ChangeError::Store(_) = &error {
+                    let failure = Failure::from(error);
+                    return Err(self.owe(&going, way, &failure));
+                }
                 let failure = Failure::from(error);
                 // What came about by itself is tried again; who orders something does that himself.
                 if going.underway.record.change.actor == ITSELF {
@@ -337,7 +347,7 @@ impl Keeper {
         self.reached = Some(going.underway.prospect.goal.state.clone());
         self.given = going.underway.prospect.engine.goal().nodes;
         self.in_force = Some(going.policy);
-        self.note_blocks()?;
+        self.try_to_note_blocks();
         let phase = going.underway.prospect.engine.phase();
         let mut text = if writes == 0 {
             String::new()

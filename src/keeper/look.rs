@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::alter::{Stance, engine};
-use super::confirm::waits;
+use super::confirm::Expired;
 use super::{Came, Keeper, files, known, words};
 use crate::api::{Answer, Failure, Repairs, Silent, Stage, Talk};
 use crate::clock::Clock;
@@ -126,6 +126,9 @@ impl Keeper {
         if let Some(next) = self.next_step() {
             return Some(next);
         }
+        if self.is_blind() {
+            return self.troubles.when(Stage::Store);
+        }
         let anyway = self.looks.last.map(|last| last.plus(ANYWAY));
         [
             self.looks.due,
@@ -138,17 +141,6 @@ impl Keeper {
         .into_iter()
         .flatten()
         .min()
-    }
-
-    /// When the change that waits to be confirmed is undone.
-    fn confirm_due(&self) -> Option<Moment> {
-        let record = self.store.unfinished().ok().flatten().filter(waits)?;
-        Some(
-            record
-                .change
-                .confirm
-                .map_or_else(Moment::default, |confirm| confirm.until),
-        )
     }
 
     /// Begins where a run before this one ended: finishes what was cut off, and has the kernel hold what the files
@@ -243,9 +235,19 @@ impl Keeper {
         if let Some(next) = self.next_step() {
             return if next <= now { self.step(talk) } else { None };
         }
-        if let Err(failure) = self.expire() {
-            self.fail(Stage::Apply, &failure);
+        self.regain_in_time(now);
+        if self.is_blind() {
+            self.looks.due = None;
+            self.looks.last = Some(now);
             return None;
+        }
+        match self.expire() {
+            Ok(Expired::No) => {}
+            Ok(Expired::Owed) => return None,
+            Err(failure) => {
+                self.fail(Stage::Apply, &failure);
+                return None;
+            }
         }
         let due = self.next_deadline().is_some_and(|due| due <= now);
         if due {
@@ -254,12 +256,20 @@ impl Keeper {
             self.conditions_due = None;
             self.looks.calendar_due = None;
             self.looks.rules = Rules::AsLeft;
-            match self.look_after() {
+            let looked = self.look_after();
+            let looked = match (looked, self.unwritten.take()) {
+                (Ok(()), Some(failure)) => Err((Stage::Store, failure)),
+                (looked, _) => looked,
+            };
+            match looked {
                 // What was begun is not done.
                 Ok(()) if self.going.is_some() => {}
                 Ok(()) => {
-                    for stage in [Stage::Store, Stage::Observe, Stage::Plan, Stage::Apply] {
+                    for stage in [Stage::Observe, Stage::Plan, Stage::Apply] {
                         self.troubles.over(stage);
+                    }
+                    if self.is_firm() {
+                        self.troubles.over(Stage::Store);
                     }
                 }
                 Err((stage, failure)) => self.fail(stage, &failure),
@@ -277,11 +287,19 @@ impl Keeper {
     /// Compares what should hold with what the kernel holds.
     fn look_after(&mut self) -> Result<(), (Stage, Failure)> {
         let store = |error: crate::store::StoreError| (Stage::Store, Failure::from(error));
-        if let Some(record) = self.store.unfinished().map_err(store)?
-            && matches!(record.state, RecordState::Undoing | RecordState::Stuck)
-        {
-            let taken = self.take_back(&record, "it was being taken back");
-            return taken.map(|_| ()).map_err(|failure| (Stage::Apply, failure));
+        if let Some(record) = self.store.unfinished().map_err(store)? {
+            let taken_up = match record.state {
+                RecordState::Undoing | RecordState::Stuck => {
+                    self.take_back(&record, "it was being taken back").map(drop)
+                }
+                // It was not finished, or that is not on record.
+                RecordState::Applying => self.recover(None).map(drop),
+                RecordState::Unconfirmed | RecordState::Done | RecordState::Undone => Ok(()),
+            };
+            taken_up.map_err(|failure| (Stage::Apply, failure))?;
+            if record.state != RecordState::Unconfirmed {
+                return Ok(());
+            }
         }
         let Some(intent) = self.store.intent().map_err(store)? else {
             return self.nothing_known();
@@ -296,14 +314,18 @@ impl Keeper {
             return Err((Stage::Policy, why.into()));
         };
         let policy = in_force.policy.clone();
-        let known = self
-            .latched(&policy, &mut Silent)
-            .map_err(|failure| (Stage::Store, failure))?;
+        let latches = self.true_on_disk(&policy).map_err(store)?;
         let pending = self.store.unfinished().map_err(store)?.is_some();
-        if !pending
-            && let Some((phase, what)) = self.next_phase(&policy, &intent, &known.latches)?
-        {
-            let entered = engine(&policy, phase, &known.latches, Stance::Enters)
+        let next = match self.next_phase(&policy, &intent, &latches) {
+            Ok(next) => next.filter(|_| !pending),
+            // Nothing begins by a date that cannot be put on record.
+            Err((_, failure)) => {
+                self.unwritten = Some(failure);
+                None
+            }
+        };
+        if let Some((phase, what)) = next {
+            let entered = engine(&policy, phase, &latches, Stance::Enters)
                 .map_err(Failure::from)
                 .and_then(|engine| {
                     self.because.clear();
@@ -315,7 +337,7 @@ impl Keeper {
                 .map_err(|failure| (Stage::Plan, failure));
         }
         let plan = |failure: Failure| (Stage::Plan, failure);
-        let engine = engine(&policy, intent.phase, &known.latches, Stance::Keeps)
+        let engine = engine(&policy, intent.phase, &latches, Stance::Keeps)
             .map_err(|error| plan(error.into()))?;
         let engine = engine.standing(self.standing(&policy).map_err(plan)?);
         let ids = self.store.ids().map_err(store)?;
@@ -486,7 +508,6 @@ impl Keeper {
 
     /// Puts on record since when blocks hold.
     pub(super) fn note_blocks(&mut self) -> Result<(), Failure> {
-        self.keep_copy()?;
         let table = self
             .reached
             .as_ref()
@@ -497,7 +518,7 @@ impl Keeper {
         let mut began = self.store.blocks_began()?;
         let names: BTreeSet<BlockName> = began.keys().cloned().collect();
         if names == holding {
-            return Ok(());
+            return self.keep_copy();
         }
         began.retain(|name, _| holding.contains(name));
         for name in holding {
@@ -510,7 +531,7 @@ impl Keeper {
         self.store.keep_blocks_began(&began)?;
         // Those that drain have their time from now on.
         self.looks.soon();
-        Ok(())
+        self.keep_copy()
     }
 
     fn say_what_is_missing(&mut self, policy: &Policy, prospect: &Prospect) {
@@ -552,8 +573,8 @@ impl Keeper {
         let (Some(intent), Some(in_force)) = (self.store.intent()?, self.in_force.clone()) else {
             return Ok(KernelState::default());
         };
-        let known = self.latched(&in_force.policy, &mut Silent)?;
-        let engine = Engine::keeping(in_force.policy.clone(), intent.phase, known.latches.names())?;
+        let latches = self.true_on_disk(&in_force.policy)?;
+        let engine = Engine::keeping(in_force.policy.clone(), intent.phase, latches.names())?;
         let engine = engine.standing(self.standing(&in_force.policy)?);
         let blocks = engine.goal().blocks;
         Ok(KernelState {

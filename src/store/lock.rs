@@ -55,7 +55,13 @@ impl Lock {
         };
         let mut file = {
             let _rights = OwnersRights::of(directory)?;
-            open_or_make(&directory.join(FILE)).map_err(fail)?
+            let path = directory.join(FILE);
+            let opened = open_or_make(&path).or_else(|error| match error.kind() {
+                // The right not to be disturbed can be had there too.
+                ErrorKind::ReadOnlyFilesystem => File::open(&path),
+                _ => Err(error),
+            });
+            opened.map_err(fail)?
         };
         match file.try_lock() {
             Ok(()) => {}
@@ -67,8 +73,11 @@ impl Lock {
             }
             Err(TryLockError::Error(cause)) => return Err(fail(cause).into()),
         }
-        file.set_len(0).and_then(|()| file.rewind()).map_err(fail)?;
-        writeln!(file, "{holder}").map_err(fail)?;
+        // A name is a courtesy: a disk that takes none keeps nobody from his right.
+        let _ = file
+            .set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| writeln!(file, "{holder}"));
         fcntl(&file, FcntlArg::F_SETFD(FdFlag::empty())).map_err(|errno| fail(errno.into()))?;
         Ok(Self { _file: file })
     }

@@ -6,6 +6,7 @@
 
 mod blocks;
 mod condition;
+mod damage;
 mod history;
 mod intent;
 mod lock;
@@ -60,6 +61,12 @@ pub enum StoreError {
         /// Why.
         #[source]
         cause: std::io::Error,
+    },
+    /// Its disk, or its file, takes nothing.
+    #[error("the store {} can only be read", path.display())]
+    ReadOnly {
+        /// The file.
+        path: PathBuf,
     },
     /// SQLite said no.
     #[error("cannot {what} in the store {}", path.display())]
@@ -142,6 +149,11 @@ impl Store {
             path,
             format: schema::VERSION,
         };
+        // Where SQLite may not write it opens what it may read, and says nothing.
+        let reading = store.connection.is_readonly("main");
+        if reading.map_err(store.sqlite("open a connection"))? {
+            return Err(StoreError::ReadOnly { path: store.path });
+        }
         store.set_up()?;
         Ok(store)
     }
