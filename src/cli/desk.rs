@@ -8,10 +8,11 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use super::output::Output;
 use super::{Global, OpenKernel, place, ssh};
 use crate::api::{Answer, Failure, Order, Request, SchemaVersion, Status, Talk};
-use crate::clock::{SystemClock, boot_id};
+use crate::clock::{Clock, SystemClock, boot_id};
+use crate::control;
 use crate::control::client::{self, ClientError};
 use crate::executor::change::take_out;
-use crate::keeper::footing::Footing;
+use crate::keeper::footing::{self, Footing};
 use crate::keeper::take_out::TornDown;
 use crate::keeper::{Came, Ground, Keeper};
 use crate::store::{Lock, LockError, Store};
@@ -61,7 +62,11 @@ fn by_daemon(
     {
         return Ok(None);
     }
-    match client::ask(&socket, request, output) {
+    match client::ask(
+        &control::socket_for(&socket, &request.order),
+        request,
+        output,
+    ) {
         Ok(answer) => Ok(Some(answer)),
         Err(ClientError::NotRunning { .. }) => Ok(None),
         Err(ClientError::Failed(failure)) => Err(failure),
@@ -152,7 +157,9 @@ fn keeper(
             Err(LockError::Store(error)) => return Err(Refused::Unusable(error.into())),
             Err(held @ LockError::Held { .. }) => return Err(Refused::Failed(held.into())),
         };
-        let store = Store::open(&state).map_err(|error| Refused::Unusable(error.into()))?;
+        let at = SystemClock.date();
+        let store = footing::open_for(request, global.config(), &state, at, output)
+            .map_err(Refused::Unusable)?;
         (Some(lock), Some(store))
     };
     let Some(store) = store else {

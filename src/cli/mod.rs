@@ -146,18 +146,13 @@ pub fn run(
         output.set_format(Format::Json);
     }
     let global = &cli.global;
-    let outcome = match &cli.verb {
-        Verb::Check(args) => check::check(global, args, kernel, output),
-        Verb::Plan(args) => plan::plan(global, args, kernel, output),
-        Verb::Condition {
-            what: None | Some(condition::What::List),
-        } => condition::list(global, kernel, output),
-        Verb::RestoreBlocks => restore::restore_blocks(global, kernel, output),
-        Verb::Run(args) => run::run(global, args, output),
-        verb => match order(verb) {
-            Some(order) => desk::order(global, order, kernel, output),
-            None => Ok(0),
-        },
+    let outcome = match (order(&cli.verb), &cli.verb) {
+        (Some(order), _) => desk::order(global, order, kernel, output),
+        (None, Verb::Check(args)) => check::check(global, args, kernel, output),
+        (None, Verb::Plan(args)) => plan::plan(global, args, kernel, output),
+        (None, Verb::Run(args)) => run::run(global, args, output),
+        (None, Verb::RestoreBlocks) => restore::restore_blocks(global, kernel, output),
+        (None, _) => condition::list(global, kernel, output),
     };
     outcome.unwrap_or_else(|failure| output.failure(&failure))
 }

@@ -4,13 +4,13 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::error::{ChangeError, Stop};
-use super::survey::{Prospect, prospect};
+use super::survey::{Prospect, prospect_with};
 use super::{Shortfall, converge};
 use crate::clock::Clock;
 use crate::engine::Engine;
 use crate::kernel::{Kernel, Scope};
-use crate::lower::{Names, trees};
-use crate::model::desired::Desired;
+use crate::lower::{Absent, Names, trees};
+use crate::model::desired::{Desired, Standing};
 use crate::model::filter::Table;
 use crate::model::ids::Ids;
 use crate::model::names::DeviceName;
@@ -325,7 +325,7 @@ impl Executor<'_> {
         policy: &Arc<Policy>,
         watcher: Watcher<'_>,
     ) -> Result<Option<(Record, usize)>, ChangeError> {
-        match self.resume(policy)? {
+        match self.resume(policy, Standing::default(), Absent::Refused)? {
             Resumed::Nothing => Ok(None),
             Resumed::Over(record, writes) => Ok(Some((*record, writes))),
             Resumed::Underway(underway) => {
@@ -337,11 +337,16 @@ impl Executor<'_> {
     }
 
     /// Takes up the change that was cut off, where there is one: forward where it was on its way, back where it was
-    /// being taken back. One that waits to be confirmed was not cut off.
+    /// being taken back, by what stands beside its phase now. One that waits to be confirmed was not cut off.
     ///
     /// # Errors
     /// Where it can be finished neither way.
-    pub fn resume(&mut self, policy: &Arc<Policy>) -> Result<Resumed, ChangeError> {
+    pub fn resume(
+        &mut self,
+        policy: &Arc<Policy>,
+        standing: Standing,
+        absent: Absent,
+    ) -> Result<Resumed, ChangeError> {
         let Some(record) = self.store.unfinished()? else {
             return Ok(Resumed::Nothing);
         };
@@ -363,7 +368,8 @@ impl Executor<'_> {
         let latched = self.store.latches()?.names();
         let prospect = phase
             .and_then(|phase| Engine::keeping(policy.clone(), phase, latched).ok())
-            .and_then(|engine| prospect(self.kernel, ids, engine, now).ok())
+            .map(|engine| engine.standing(standing))
+            .and_then(|engine| prospect_with(self.kernel, ids, engine, now, absent).ok())
             .filter(|prospect| prospect.goal.state == record.change.goal);
         match prospect {
             // The files still say the same: a ramp goes on from the shares that are there.

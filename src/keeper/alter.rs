@@ -10,9 +10,9 @@ use super::footing::Way;
 use super::look::ITSELF;
 use super::plan::{PlanResult, describe, text};
 use super::{Asked, Came, InForce, Keeper, files, words};
-use crate::api::{Answer, Failure, Insist, Milestone, Order, Request, Stage, Talk};
+use crate::api::{Answer, Failure, Insist, Milestone, Stage, Talk};
 use crate::engine::{Engine, EngineError};
-use crate::executor::change::{self, Progress, Resumed, Terms, Underway};
+use crate::executor::change::{self, Progress, Terms, Underway};
 use crate::executor::error::{ChangeError, Stop};
 use crate::executor::survey::{Prospect, prospect_with};
 use crate::kernel::Scope;
@@ -22,7 +22,7 @@ use crate::model::node::Place;
 use crate::model::readings::Latches;
 use crate::model::state::KernelState;
 use crate::policy::Policy;
-use crate::store::{Confirm, Intent, Record, RecordState};
+use crate::store::{Confirm, Intent, RecordState};
 use crate::units::{Direction, Fraction, Moment};
 
 /// A change on its way.
@@ -30,12 +30,12 @@ use crate::units::{Direction, Fraction, Moment};
 pub(super) struct Going {
     pub underway: Underway,
     /// The policy that it puts into force.
-    policy: InForce,
-    plan: PlanResult,
+    pub policy: InForce,
+    pub plan: PlanResult,
     /// When the next step is due.
     pub next: Moment,
     /// How far those who watch were told that it is, in percent.
-    told: u32,
+    pub told: u32,
 }
 
 /// What `apply` and `phase` print as JSON.
@@ -142,9 +142,10 @@ impl Keeper {
             }
         };
         let holds = intent.as_ref().is_some_and(|intent| intent.phase == phase);
-        let stance = match stance {
-            Stance::Keeps if !holds && unfinished.is_none() => Stance::Enters,
-            stance => stance,
+        let stance = if stance == Stance::Keeps && !holds && unfinished.is_none() {
+            Stance::Enters
+        } else {
+            stance
         };
         self.spare(asked, &policy, &phase, force, talk)?;
         let engine = engine(&policy, phase, &known.latches, stance)?;
@@ -225,7 +226,11 @@ impl Keeper {
         }
     }
 
-    fn described(&mut self, prospect: &Prospect, phase_now: Option<PhaseName>) -> PlanResult {
+    pub(super) fn described(
+        &mut self,
+        prospect: &Prospect,
+        phase_now: Option<PhaseName>,
+    ) -> PlanResult {
         let date = self.looks.date(self.clock.as_ref(), self.clock.now());
         let follow = self.follow();
         describe(prospect, phase_now, self.kernel.as_mut(), date, follow)
@@ -251,59 +256,6 @@ impl Keeper {
             }
             Err(stop) => Some(self.settle(going, Err(stop))),
         }
-    }
-
-    /// Takes up what was cut off before `request` is carried out, where that is to be finished first: what goes back
-    /// goes back, and what was on the way goes on, unless another phase is wanted now.
-    ///
-    /// # Errors
-    /// Where the policy does not load, which changes nothing; where it can be finished neither way.
-    pub fn finish_first(
-        &mut self,
-        request: &Request,
-        talk: &mut dyn Talk,
-    ) -> Result<Option<Record>, Failure> {
-        let wanted = match &request.order {
-            Order::Apply { .. } => None,
-            Order::Phase { name, .. } => Some(name),
-            Order::Status
-            | Order::History
-            | Order::Confirm
-            | Order::Rollback { .. }
-            | Order::Event { .. }
-            | Order::ResetCondition { .. }
-            | Order::Teardown
-            | Order::TeardownShaping => return Ok(None),
-        };
-        let Some(record) = self.store.unfinished()? else {
-            return Ok(None);
-        };
-        if waits(&record) && !self.is_overdue(&record) {
-            return Ok(None);
-        }
-        let onward = record.state == RecordState::Applying;
-        if onward && wanted.is_some() && wanted != record.change.phase_to.as_ref() {
-            return Ok(None);
-        }
-        let files = files::from(&self.config, request.style, talk).inspect_err(|_| {
-            self.say_what_stays_open(Some(&record), talk);
-        })?;
-        talk.say(&format!(
-            "{}: finishing it first",
-            words::cut_off(&record, &self.boot)
-        ));
-        let phase = words::phase_after(&record);
-        if let Some(phase) = phase {
-            let force = match &request.order {
-                Order::Apply { force, .. } | Order::Phase { force, .. } => *force,
-                _ => Insist::No,
-            };
-            let asked = Asked { request, actor: "" };
-            self.spare(&asked, &files.policy, &phase, force, talk)?;
-        }
-        self.expire()?;
-        self.recover(Some(&files))?;
-        Ok(Some(record))
     }
 
     /// Takes back the change on its way.
@@ -370,65 +322,6 @@ impl Keeper {
         Answer::of(&applied, text)
     }
 
-    /// Takes up again the change that was cut off, forward or back. Says what became of it where it is over at once.
-    ///
-    /// # Errors
-    /// Where it can be finished neither way.
-    pub fn recover(&mut self, files: Option<&files::Files>) -> Result<Option<Record>, Failure> {
-        let Some(record) = self.store.unfinished()? else {
-            return Ok(None);
-        };
-        let policy = match self.policy_of(&record, files)? {
-            Some(policy) => policy,
-            None => {
-                let names = self.names()?;
-                let why = "its policy cannot be read any more";
-                self.executor().take_back(&record, &names, why)?;
-                return Ok(Some(record));
-            }
-        };
-        if record.change.confirm.is_some() && record.change.boot != self.boot {
-            let names = self.names()?;
-            let why = "the machine was started anew before it was confirmed";
-            self.executor().take_back(&record, &names, why)?;
-            self.take_policy_from_store()?;
-            return Ok(Some(record));
-        }
-        match self.executor().resume(&policy.policy)? {
-            Resumed::Nothing => Ok(None),
-            Resumed::Over(record, _) => {
-                self.take_policy_from_store()?;
-                Ok(Some(*record))
-            }
-            Resumed::Underway(underway) => {
-                let phase_now = self.store.phase()?;
-                let plan = self.described(&underway.prospect, phase_now);
-                let next = self.clock.now();
-                self.going = Some(Going {
-                    underway: *underway,
-                    policy,
-                    plan,
-                    next,
-                    told: 0,
-                });
-                Ok(Some(record))
-            }
-        }
-    }
-
-    /// The policy that a change on record puts into force; of one that does not say, the one that `files` say.
-    fn policy_of(
-        &mut self,
-        record: &Record,
-        files: Option<&files::Files>,
-    ) -> Result<Option<InForce>, Failure> {
-        match (record.change.policy_to, files) {
-            (Some(id), _) => Ok(self.stored_policy(id)?),
-            (None, Some(files)) => Ok(Some(self.admit(files)?)),
-            (None, None) => Ok(self.in_force.clone()),
-        }
-    }
-
     /// Refuses a phase that would cut the session that it is ordered from, unless that is insisted on.
     pub(super) fn spare(
         &mut self,
@@ -458,19 +351,6 @@ impl Keeper {
             )
             .into()),
             (Ok(None), _) => Ok(()),
-        }
-    }
-
-    /// A policy that does not load changes nothing: not even what was cut off is finished then, because whether
-    /// its way there is still wanted cannot be known. But it is said.
-    fn say_what_stays_open(&self, unfinished: Option<&Record>, talk: &mut dyn Talk) {
-        if let Some(record) = unfinished
-            && self.going.is_none()
-        {
-            talk.say(&format!(
-                "note: {}, and stays so until the policy loads; the kernel conserves as it is",
-                words::cut_off(record, &self.boot)
-            ));
         }
     }
 

@@ -5,11 +5,14 @@
 
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
+
 use super::alter::Going;
 use super::take_out::TornDown;
 use super::{Keeper, files};
 use crate::api::{Answer, Failure, Order, Request, Silent, Stage, Talk};
 use crate::executor::change::take_out;
+use crate::model::names::PhaseName;
 use crate::model::readings::Latches;
 use crate::policy::Policy;
 use crate::store::{Lock, LockError, Store, StoreError};
@@ -61,6 +64,13 @@ pub(super) enum Way {
     There,
     /// Where it began.
     Back,
+}
+
+impl Weak {
+    /// Why there is no more, and what to do.
+    pub(super) fn why(&self) -> &str {
+        &self.why
+    }
 }
 
 /// Finds what there is to stand on in `state`, for `holder`. A copy of a store that cannot be opened is made in one of
@@ -137,6 +147,48 @@ fn look(
             (Store::nothing()?, Some((Sight::Nothing, why)))
         }
     })
+}
+
+/// The store in `state` for who changes something: where it is damaged and `request` says which phase is to hold, it is
+/// set aside, and another begun.
+///
+/// # Errors
+/// Where it cannot be used.
+pub fn open_for(
+    request: &Request,
+    config: &Path,
+    state: &Path,
+    at: Timestamp,
+    talk: &mut dyn Talk,
+) -> Result<Store, Failure> {
+    match (open(state), &request.order) {
+        (Err(error), Order::Phase { name, .. }) if error.is_damage() => {
+            let files = files::from(config, request.style, talk)?;
+            set_aside(state, &files, name, at, talk)?;
+            Ok(open(state)?)
+        }
+        (store, _) => Ok(store?),
+    }
+}
+
+/// Sets the damaged store in `state` aside, for `phase` is to hold by `files`.
+fn set_aside(
+    state: &Path,
+    files: &files::Files,
+    phase: &PhaseName,
+    at: Timestamp,
+    talk: &mut dyn Talk,
+) -> Result<(), Failure> {
+    if !files.policy.phases().contains_key(phase) {
+        return Err(format!("there is no phase `{phase}`; nothing was done").into());
+    }
+    let aside = Store::set_aside(state, at)?;
+    talk.say(&format!(
+        "note: the damaged store is set aside as {}, and another begun; events and conditions of before are not known \
+         any more",
+        aside.display()
+    ));
+    Ok(())
 }
 
 impl Keeper {
@@ -275,15 +327,7 @@ impl Keeper {
         match (&request.order, weak.sight) {
             (Order::Phase { name, .. }, Sight::Damaged) => {
                 let files = files::from(&self.config, request.style, talk)?;
-                if !files.policy.phases().contains_key(name) {
-                    return Err(format!("there is no phase `{name}`; nothing was done").into());
-                }
-                let aside = Store::set_aside(&self.state, self.clock.date())?;
-                talk.say(&format!(
-                    "note: the damaged store is set aside as {}, and another begun; events and conditions of before are \
-                     not known any more",
-                    aside.display()
-                ));
+                set_aside(&self.state, &files, name, self.clock.date(), talk)?;
                 self.regain()?;
                 Ok(None)
             }

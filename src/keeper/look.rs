@@ -1,30 +1,26 @@
 //! Looks after what was reached: what somebody else changed is put right, and what time, devices or conditions
 //! change is carried out.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
-
-use jiff::Timestamp;
 
 use super::alter::{Stance, engine};
 use super::confirm::Expired;
-use super::{Came, Keeper, files, known, words};
+use super::footing::Footing;
+use super::{Came, Keeper, known, words};
 use crate::api::{Answer, Failure, Repairs, Silent, Stage, Talk};
 use crate::clock::Clock;
-use crate::engine::Engine;
-use crate::engine::dates::{Dates, SavedDates, Sync};
+use crate::engine::dates::{Dates, SavedDates};
 use crate::executor::change::Order;
 use crate::executor::converge;
 use crate::executor::survey::{Prospect, prospect_with};
 use crate::kernel::Scope;
 use crate::lower::{Absent, missing};
 use crate::model::desired::Standing;
-use crate::model::names::{BlockName, PhaseName};
-use crate::model::readings::{Latches, WallClock};
+use crate::model::readings::WallClock;
 use crate::model::state::KernelState;
 use crate::plan::{Bounds, Goal, diff};
-use crate::policy::{Policy, Style};
-use crate::store::{Began, Beginning, Extent, Intent, RecordState};
+use crate::policy::Policy;
+use crate::store::{Extent, RecordState};
 use crate::units::Moment;
 
 /// Who orders what comes about by itself.
@@ -67,12 +63,8 @@ enum Rules {
 impl Looks {
     /// The date, as far as it may be believed.
     pub fn date(&mut self, clock: &dyn Clock, now: Moment) -> WallClock {
-        let (wall, sync) = match clock.wall() {
-            WallClock::Trusted(wall) => (wall, Sync::Synchronised),
-            WallClock::Untrusted(wall) => (wall, Sync::Alone),
-        };
         match &mut self.dates {
-            Some(dates) => dates.look(wall, sync, now),
+            Some(dates) => dates.judge(clock.wall(), now),
             None => clock.wall(),
         }
     }
@@ -143,83 +135,7 @@ impl Keeper {
         .min()
     }
 
-    /// Begins where a run before this one ended: finishes what was cut off, and has the kernel hold what the files
-    /// say now.
-    pub fn start(&mut self, talk: &mut dyn Talk) {
-        let (at, now) = (self.clock.date(), self.clock.now());
-        let files = match files::from(&self.config, Style::Plain, talk) {
-            Ok(files) => Some(files),
-            Err(_) => {
-                let what = "the policy files do not load: the last good ones stay in force; see `wanshift check`";
-                self.troubles
-                    .failed(Stage::Policy, what.to_owned(), at, now);
-                None
-            }
-        };
-        match self.recover(files.as_ref()) {
-            Ok(Some(record)) => talk.say(&format!(
-                "{}: it is taken up again",
-                words::cut_off(&record, &self.boot)
-            )),
-            Ok(None) => {}
-            Err(failure) => self
-                .troubles
-                .failed(Stage::Apply, failure.to_string(), at, now),
-        }
-        if self.going.is_none()
-            && let Some(files) = files
-            && let Err(failure) = self.take_in(files, talk)
-        {
-            self.troubles
-                .failed(Stage::Plan, failure.to_string(), at, now);
-        }
-        self.looks.soon();
-    }
-
-    /// Puts files into force that are others than those that were, unless a change waits to be confirmed.
-    fn take_in(&mut self, files: files::Files, talk: &mut dyn Talk) -> Result<(), Failure> {
-        let hash = crate::store::hash(&files.facts());
-        let same = self
-            .in_force
-            .as_ref()
-            .is_some_and(|policy| policy.hash == hash);
-        if same || self.store.unfinished()?.is_some() {
-            return Ok(());
-        }
-        let (phase, stance) = match self.store.intent()? {
-            Some(intent) if intent.extent != Extent::Whole => return Ok(()),
-            Some(intent) if !files.policy.phases().contains_key(&intent.phase) => {
-                return Err(format!(
-                    "phase `{}` holds, and the policy files no longer have it: the policy of before stays in force; \
-                     enter another first, or put it back",
-                    intent.phase
-                )
-                .into());
-            }
-            Some(intent) => (intent.phase, Stance::Keeps),
-            None if self.kernel.observe(Scope::All)?.state == KernelState::default() => {
-                (files.policy.start().clone(), Stance::Enters)
-            }
-            None => {
-                let what = format!(
-                    "the kernel holds what wanshift made, but the store in {} does not know which phase that is; \
-                     it stays as it is. Say which: wanshift phase NAME",
-                    self.state.display()
-                );
-                let (at, now) = (self.clock.date(), self.clock.now());
-                self.troubles.failed(Stage::Store, what, at, now);
-                return Ok(());
-            }
-        };
-        let known = self.latched(&files.policy, talk)?;
-        let engine = engine(&files.policy, phase, &known.latches, stance)?;
-        let admitted = self.admit(&files)?;
-        let order = self.by_itself("start: the policy files are new".to_owned());
-        self.because.clear();
-        self.begin(&order, admitted, engine, None, talk).map(|_| ())
-    }
-
-    fn by_itself(&self, what: String) -> Order {
+    pub(super) fn by_itself(&self, what: String) -> Order {
         Order {
             actor: ITSELF.to_owned(),
             what,
@@ -281,7 +197,12 @@ impl Keeper {
 
     pub(super) fn fail(&mut self, stage: Stage, failure: &Failure) {
         let (at, now) = (self.clock.date(), self.clock.now());
-        self.troubles.failed(stage, failure.to_string(), at, now);
+        let what = match (&self.footing, stage) {
+            // What cannot be put on record then has that cause.
+            (Footing::Weak(weak), Stage::Store) => weak.why().to_owned(),
+            _ => failure.to_string(),
+        };
+        self.troubles.failed(stage, what, at, now);
     }
 
     /// Compares what should hold with what the kernel holds.
@@ -420,81 +341,6 @@ impl Keeper {
         Err((Stage::Store, why.into()))
     }
 
-    /// The phase that begins by itself now, and why.
-    fn next_phase(
-        &mut self,
-        policy: &Policy,
-        intent: &Intent,
-        latches: &Latches,
-    ) -> Result<Option<(PhaseName, String)>, (Stage, Failure)> {
-        let present = policy.phases().get(&intent.phase);
-        if let Some(present) = present
-            && let (Some(until), Some(then)) = (&present.until, &present.then)
-            && latches.holds(until)
-        {
-            let what = format!("phase {then}: {until} ended phase {}", present.name);
-            return Ok(Some((then.clone(), what)));
-        }
-        self.begun_by_date(policy, intent, latches)
-            .map_err(|error| (Stage::Store, error.into()))
-    }
-
-    /// The phase whose date has come since it was first read. One whose date was over by then does not begin by
-    /// itself: the host may have been told another since.
-    fn begun_by_date(
-        &mut self,
-        policy: &Policy,
-        intent: &Intent,
-        latches: &Latches,
-    ) -> Result<Option<(PhaseName, String)>, crate::store::StoreError> {
-        let now = self.clock.now();
-        let WallClock::Trusted(today) = self.looks.date(self.clock.as_ref(), now) else {
-            return Ok(None);
-        };
-        let known = self.store.beginnings()?;
-        let mut begins: Option<(PhaseName, Timestamp)> = None;
-        for phase in policy.phases().values() {
-            let Some(from) = phase.from else { continue };
-            let key = (phase.name.clone(), from);
-            match known.get(&key) {
-                None => {
-                    let state = if from > today {
-                        Beginning::Awaited
-                    } else {
-                        Beginning::Over
-                    };
-                    self.store.keep_beginning(&phase.name, from, state)?;
-                }
-                Some(Beginning::Over) => continue,
-                Some(Beginning::Awaited) => {}
-            }
-            if from > today {
-                let wait = from.duration_since(today).unsigned_abs();
-                self.looks.due_at(now.plus(wait));
-                continue;
-            }
-            let open = phase
-                .requires
-                .as_ref()
-                .is_none_or(|requires| latches.holds(requires));
-            if known.get(&key).is_some()
-                && open
-                && begins.as_ref().is_none_or(|(_, other)| *other < from)
-            {
-                begins = Some((phase.name.clone(), from));
-            }
-        }
-        let Some((phase, from)) = begins else {
-            return Ok(None);
-        };
-        self.store.keep_beginning(&phase, from, Beginning::Over)?;
-        if phase == intent.phase {
-            return Ok(None);
-        }
-        let what = format!("phase {phase}: its date, {from}, has come");
-        Ok(Some((phase, what)))
-    }
-
     /// What stands beside the phase.
     pub(super) fn standing(&mut self, policy: &Policy) -> Result<Standing, Failure> {
         let now = self.clock.now();
@@ -504,34 +350,6 @@ impl Keeper {
             self.looks.due_at(due);
         }
         Ok(stood.standing)
-    }
-
-    /// Puts on record since when blocks hold.
-    pub(super) fn note_blocks(&mut self) -> Result<(), Failure> {
-        let table = self
-            .reached
-            .as_ref()
-            .and_then(|reached| reached.table.as_ref());
-        let holding = table
-            .map(crate::model::filter::Table::blocks)
-            .unwrap_or_default();
-        let mut began = self.store.blocks_began()?;
-        let names: BTreeSet<BlockName> = began.keys().cloned().collect();
-        if names == holding {
-            return self.keep_copy();
-        }
-        began.retain(|name, _| holding.contains(name));
-        for name in holding {
-            began.entry(name).or_insert_with(|| Began {
-                since: self.clock.date(),
-                boot: self.boot.clone(),
-                moment: self.clock.now(),
-            });
-        }
-        self.store.keep_blocks_began(&began)?;
-        // Those that drain have their time from now on.
-        self.looks.soon();
-        self.keep_copy()
     }
 
     fn say_what_is_missing(&mut self, policy: &Policy, prospect: &Prospect) {
@@ -550,43 +368,11 @@ impl Keeper {
         );
         self.fail(Stage::Wait, &what.into());
     }
-
-    /// Blocks alone are to hold.
-    fn hold_blocks(&mut self) -> Result<(), (Stage, Failure)> {
-        let goal = self
-            .blocks_that_stay()
-            .map_err(|failure| (Stage::Plan, failure))?;
-        let names = crate::lower::Names::default();
-        let bounds = Bounds::default();
-        let goal = Goal {
-            state: &goal,
-            names: &names,
-            bounds: &bounds,
-        };
-        converge(self.kernel.as_mut(), &goal, Scope::All)
-            .map(|_| ())
-            .map_err(|error| (Stage::Apply, error.into()))
-    }
-
-    /// What the kernel holds where the shaping is taken out and the blocks of the phase stay.
-    pub(super) fn blocks_that_stay(&mut self) -> Result<KernelState, Failure> {
-        let (Some(intent), Some(in_force)) = (self.store.intent()?, self.in_force.clone()) else {
-            return Ok(KernelState::default());
-        };
-        let latches = self.true_on_disk(&in_force.policy)?;
-        let engine = Engine::keeping(in_force.policy.clone(), intent.phase, latches.names())?;
-        let engine = engine.standing(self.standing(&in_force.policy)?);
-        let blocks = engine.goal().blocks;
-        Ok(KernelState {
-            table: Some(crate::lower::blocks_alone(&in_force.policy, &blocks)),
-            ..KernelState::default()
-        })
-    }
 }
 
 impl Looks {
     /// Has a calendar be asked again at `moment` at the latest.
-    fn due_at(&mut self, moment: Moment) {
+    pub fn due_at(&mut self, moment: Moment) {
         self.calendar_due = Some(self.calendar_due.map_or(moment, |due| due.min(moment)));
     }
 }

@@ -4,6 +4,8 @@
 //! long as it runs, and wakes it when something happened or is due. There is one way in which anything is done.
 
 pub mod alter;
+mod blocks;
+mod by_itself;
 mod conditions;
 mod confirm;
 pub mod early;
@@ -14,6 +16,7 @@ pub mod known;
 mod look;
 pub mod plan;
 mod sample;
+mod start;
 pub mod status;
 pub mod take_out;
 mod trouble;

@@ -1,6 +1,6 @@
 //! Reads counters, and keeps what a daemon knows of itself.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::Keeper;
@@ -10,7 +10,7 @@ use crate::engine::meter::Seen;
 use crate::lower::{Absent, Names};
 use crate::model::counters::{Counters, QueueCounters};
 use crate::model::names::DeviceName;
-use crate::model::node::{Place, Spot};
+use crate::model::node::Spot;
 use crate::model::state::{ClassId, Ifb, Major};
 use crate::store::RecordId;
 
@@ -37,7 +37,8 @@ impl Keeper {
 
     /// Keeps what is known of the clock, so that a jump is not believed after a restart.
     pub(super) fn keep_dates(&mut self) {
-        if let Some(dates) = self.looks.dates_to_keep(self.clock.now())
+        if self.is_firm()
+            && let Some(dates) = self.looks.dates_to_keep(self.clock.now())
             && let Err(error) = self.store.remember(DATES, &dates)
         {
             self.fail(Stage::Store, &error.into());
@@ -62,9 +63,10 @@ impl Keeper {
     }
 
     fn read_counters(&mut self) -> Result<(), Failure> {
-        let (Some(in_force), trees) = (self.in_force.clone(), self.trees()) else {
+        let Some(in_force) = self.in_force.clone() else {
             return Ok(());
         };
+        let trees = self.trees();
         let ids = self.store.ids()?;
         let names = Names::new(&in_force.policy, &ids);
         let now = self.clock.now();
@@ -74,6 +76,10 @@ impl Keeper {
         };
         let mut counters: Vec<(ClassId, Counters)> = Vec::new();
         let mut seen = Vec::new();
+        // A leaf may drop later what its class took: only its own counters know.
+        let mut queues = Vec::new();
+        self.kernel.queues(&trees, &mut queues)?;
+        let queues: BTreeMap<ClassId, QueueCounters> = queues.into_iter().collect();
         for (device, major) in trees {
             self.kernel.counters(&device, major, &mut counters)?;
             let direction = Ifb::direction(&device);
@@ -84,13 +90,12 @@ impl Keeper {
                 let Some(holding) = given.get(key) else {
                     continue;
                 };
-                let is_leaf = !matches!(key.place, Place::Circuit);
                 seen.push(Seen {
                     place: key.clone(),
                     direction,
                     given: holding.guarantee.get(direction),
                     class: Some(*counters),
-                    queue: is_leaf.then(|| QueueCounters::from(*counters)),
+                    queue: queues.get(id).copied(),
                 });
             }
         }

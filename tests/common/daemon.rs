@@ -3,11 +3,12 @@
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
+use wanshift::clock::{Clock, SystemClock};
 
 use super::host::EdgeHost;
 use super::sh;
@@ -65,7 +66,7 @@ impl<'a> Daemon<'a> {
 
     /// Waits until `is` is true of how things are, and gives that.
     pub fn wait_for(&mut self, what: &str, is: impl Fn(&Value) -> bool) -> Value {
-        let began = Instant::now();
+        let began = SystemClock.now();
         let mut last = None;
         loop {
             if let Some(status) = self.status() {
@@ -81,7 +82,7 @@ impl<'a> Daemon<'a> {
                 self.log()
             );
             assert!(
-                began.elapsed() < PATIENCE,
+                SystemClock.now().since(began) < PATIENCE,
                 "{what} did not come: {last:#?}\n{}",
                 self.log()
             );

@@ -1,0 +1,216 @@
+//! Takes up what a run before this one left: a change that was cut off, files that are new since.
+
+use super::alter::{Going, Stance, engine};
+use super::confirm::waits;
+use super::{Asked, InForce, Keeper, files, words};
+use crate::api::{Failure, Order, Request, Stage, Talk};
+use crate::executor::change::Resumed;
+use crate::kernel::Scope;
+use crate::model::state::KernelState;
+use crate::policy::Style;
+use crate::store::{Extent, Record, RecordState};
+
+impl Keeper {
+    /// Begins where a run before this one ended: finishes what was cut off, and has the kernel hold what the files
+    /// say now.
+    pub fn start(&mut self, talk: &mut dyn Talk) {
+        if self.is_blind() {
+            self.say_footing();
+            return;
+        }
+        let (at, now) = (self.clock.date(), self.clock.now());
+        let files = match files::from(&self.config, Style::Plain, talk) {
+            Ok(files) => Some(files),
+            Err(_) => {
+                let what = "the policy files do not load: the last good ones stay in force; see `wanshift check`";
+                self.troubles
+                    .failed(Stage::Policy, what.to_owned(), at, now);
+                None
+            }
+        };
+        match self.recover(files.as_ref()) {
+            Ok(Some(record)) => talk.say(&format!(
+                "{}: it is taken up again",
+                words::cut_off(&record, &self.boot)
+            )),
+            Ok(None) => {}
+            Err(failure) => self
+                .troubles
+                .failed(Stage::Apply, failure.to_string(), at, now),
+        }
+        if self.going.is_none()
+            && let Some(files) = files
+            && let Err(failure) = self.take_in(files, talk)
+        {
+            self.troubles
+                .failed(Stage::Plan, failure.to_string(), at, now);
+        }
+        self.looks.soon();
+        self.say_footing();
+    }
+
+    /// Puts files into force that are others than those that were, unless a change waits to be confirmed.
+    fn take_in(&mut self, files: files::Files, talk: &mut dyn Talk) -> Result<(), Failure> {
+        let hash = crate::store::hash(&files.facts());
+        let same = self
+            .in_force
+            .as_ref()
+            .is_some_and(|policy| policy.hash == hash);
+        if same || self.store.unfinished()?.is_some() {
+            return Ok(());
+        }
+        let (phase, stance) = match self.store.intent()? {
+            Some(intent) if intent.extent != Extent::Whole => return Ok(()),
+            Some(intent) if !files.policy.phases().contains_key(&intent.phase) => {
+                return Err(format!(
+                    "phase `{}` holds, and the policy files no longer have it: the policy of before stays in force; \
+                     enter another first, or put it back",
+                    intent.phase
+                )
+                .into());
+            }
+            Some(intent) => (intent.phase, Stance::Keeps),
+            None if self.kernel.observe(Scope::All)?.state == KernelState::default() => {
+                (files.policy.start().clone(), Stance::Enters)
+            }
+            None => {
+                let what = format!(
+                    "the kernel holds what wanshift made, but the store in {} does not know which phase that is; \
+                     it stays as it is. Say which: wanshift phase NAME",
+                    self.state.display()
+                );
+                let (at, now) = (self.clock.date(), self.clock.now());
+                self.troubles.failed(Stage::Store, what, at, now);
+                return Ok(());
+            }
+        };
+        let known = self.latched(&files.policy, talk)?;
+        let engine = engine(&files.policy, phase, &known.latches, stance)?;
+        let admitted = self.admit(&files)?;
+        let order = self.by_itself("start: the policy files are new".to_owned());
+        self.because.clear();
+        self.begin(&order, admitted, engine, None, talk).map(|_| ())
+    }
+
+    /// Takes up what was cut off before `request` is carried out, where that is to be finished first: what goes back
+    /// goes back, and what was on the way goes on, unless another phase is wanted now.
+    ///
+    /// # Errors
+    /// Where the policy does not load, which changes nothing; where it can be finished neither way.
+    pub fn finish_first(
+        &mut self,
+        request: &Request,
+        talk: &mut dyn Talk,
+    ) -> Result<Option<Record>, Failure> {
+        let (wanted, force) = match &request.order {
+            Order::Apply { force, .. } => (None, *force),
+            Order::Phase { name, force, .. } => (Some(name), *force),
+            Order::Status
+            | Order::History
+            | Order::Confirm
+            | Order::Rollback { .. }
+            | Order::Event { .. }
+            | Order::ResetCondition { .. }
+            | Order::Teardown
+            | Order::TeardownShaping => return Ok(None),
+        };
+        let Some(record) = self.store.unfinished()? else {
+            return Ok(None);
+        };
+        if waits(&record) && !self.is_overdue(&record) {
+            return Ok(None);
+        }
+        let onward = record.state == RecordState::Applying;
+        if onward && wanted.is_some() && wanted != record.change.phase_to.as_ref() {
+            return Ok(None);
+        }
+        let files = files::from(&self.config, request.style, talk).inspect_err(|_| {
+            self.say_what_stays_open(Some(&record), talk);
+        })?;
+        talk.say(&format!(
+            "{}: finishing it first",
+            words::cut_off(&record, &self.boot)
+        ));
+        let phase = words::phase_after(&record);
+        if let Some(phase) = phase {
+            let asked = Asked { request, actor: "" };
+            self.spare(&asked, &files.policy, &phase, force, talk)?;
+        }
+        self.expire()?;
+        self.recover(Some(&files))?;
+        Ok(Some(record))
+    }
+
+    /// Takes up again the change that was cut off, forward or back. Says what became of it where it is over at once.
+    ///
+    /// # Errors
+    /// Where it can be finished neither way.
+    pub fn recover(&mut self, files: Option<&files::Files>) -> Result<Option<Record>, Failure> {
+        let Some(record) = self.store.unfinished()? else {
+            return Ok(None);
+        };
+        let policy = match self.policy_of(&record, files)? {
+            Some(policy) => policy,
+            None => {
+                let names = self.names()?;
+                let why = "its policy cannot be read any more";
+                self.executor().take_back(&record, &names, why)?;
+                return Ok(Some(record));
+            }
+        };
+        if record.change.confirm.is_some() && record.change.boot != self.boot {
+            let names = self.names()?;
+            let why = "the machine was started anew before it was confirmed";
+            self.executor().take_back(&record, &names, why)?;
+            self.take_policy_from_store()?;
+            return Ok(Some(record));
+        }
+        let (standing, absent) = (self.standing(&policy.policy)?, self.looks.absent);
+        match self.executor().resume(&policy.policy, standing, absent)? {
+            Resumed::Nothing => Ok(None),
+            Resumed::Over(record, _) => {
+                self.take_policy_from_store()?;
+                Ok(Some(*record))
+            }
+            Resumed::Underway(underway) => {
+                let phase_now = self.store.phase()?;
+                let plan = self.described(&underway.prospect, phase_now);
+                let next = self.clock.now();
+                self.going = Some(Going {
+                    underway: *underway,
+                    policy,
+                    plan,
+                    next,
+                    told: 0,
+                });
+                Ok(Some(record))
+            }
+        }
+    }
+
+    /// The policy that a change on record puts into force; of one that does not say, the one that `files` say.
+    fn policy_of(
+        &mut self,
+        record: &Record,
+        files: Option<&files::Files>,
+    ) -> Result<Option<InForce>, Failure> {
+        match (record.change.policy_to, files) {
+            (Some(id), _) => Ok(self.stored_policy(id)?),
+            (None, Some(files)) => Ok(Some(self.admit(files)?)),
+            (None, None) => Ok(self.in_force.clone()),
+        }
+    }
+
+    /// A policy that does not load changes nothing: not even what was cut off is finished then, because whether
+    /// its way there is still wanted cannot be known. But it is said.
+    pub(super) fn say_what_stays_open(&self, unfinished: Option<&Record>, talk: &mut dyn Talk) {
+        if let Some(record) = unfinished
+            && self.going.is_none()
+        {
+            talk.say(&format!(
+                "note: {}, and stays so until the policy loads; the kernel conserves as it is",
+                words::cut_off(record, &self.boot)
+            ));
+        }
+    }
+}
