@@ -16,6 +16,7 @@ use common::{in_namespace, sh};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
+use wanshift::store::Store;
 
 fn json(host: &EdgeHost, verb: &[&str]) -> Value {
     let verb: Vec<&str> = ["--json"].iter().chain(verb).copied().collect();
@@ -231,7 +232,8 @@ fn names_that_the_policy_does_not_know_are_refused_with_the_nearest() {
             errors.contains("the policy has `uplink-upgraded`"),
             "{errors}"
         );
-        assert!(!host.state().join("wanshift.db").exists());
+        let store = Store::read(&host.state()).unwrap().unwrap();
+        assert!(store.events().unwrap().is_empty());
         let errors = host.refused(&["condition", "reset", "uplnk-upgraded"]);
         assert!(
             errors.contains("did you mean `uplink-upgraded`?"),
@@ -327,6 +329,27 @@ fn a_date_counts_where_the_clock_is_kept_right() {
     });
 }
 
+/// Makes of a store what it would be had the first version written it.
+const BACK_TO_THE_FIRST: &str = "
+DROP TABLE event; DROP TABLE condition; DROP TABLE block; DROP TABLE beginning; DROP TABLE memory;
+CREATE TABLE was (one INTEGER PRIMARY KEY CHECK (one = 1), phase TEXT NOT NULL, since TEXT NOT NULL) STRICT;
+INSERT INTO was SELECT one, phase, since FROM intent;
+DROP TABLE intent;
+ALTER TABLE was RENAME TO intent;
+CREATE TABLE was (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, opened TEXT NOT NULL, closed TEXT, boot TEXT NOT NULL, actor TEXT NOT NULL,
+    what TEXT NOT NULL, state TEXT NOT NULL, phase_from TEXT, phase_to TEXT, goal TEXT NOT NULL, way_back TEXT NOT NULL,
+    bounds TEXT NOT NULL, bounds_before TEXT NOT NULL, error TEXT
+) STRICT;
+INSERT INTO was SELECT id, opened, closed, boot, actor, what, state, phase_from, phase_to, goal, way_back, bounds,
+    bounds_before, error FROM change;
+DROP TABLE change;
+ALTER TABLE was RENAME TO change;
+CREATE UNIQUE INDEX open_change ON change (closed IS NULL) WHERE closed IS NULL;
+DROP TABLE policy;
+PRAGMA user_version = 1;
+";
+
 #[test]
 fn a_store_of_the_first_format_goes_on() {
     in_namespace(|| {
@@ -334,9 +357,7 @@ fn a_store_of_the_first_format_goes_on() {
         host.wanshift(&["phase", "telework"]);
         let file = host.state().join("wanshift.db");
         let connection = rusqlite::Connection::open(file).unwrap();
-        connection
-            .execute_batch("DROP TABLE event; DROP TABLE condition; PRAGMA user_version = 1")
-            .unwrap();
+        connection.execute_batch(BACK_TO_THE_FIRST).unwrap();
         drop(connection);
         assert_eq!(condition(&host, "uplink-upgraded")["true"], false);
         assert_eq!(json(&host, &["plan"])["ops"], 0);

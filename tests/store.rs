@@ -461,7 +461,7 @@ fn a_store_of_the_first_format_is_read_as_it_is_and_gets_its_tables_when_it_is_w
     assert_eq!(version(), 1, "reading wrote");
 
     let mut store = Store::open(directory.path()).unwrap();
-    assert_eq!(version(), 2);
+    assert_eq!(version(), 3);
     assert_eq!(store.phase().unwrap(), Some("telework".parse().unwrap()));
     let event = "delivered".parse().unwrap();
     store

@@ -35,12 +35,6 @@ pub fn unsupported(policy: &Policy) -> Vec<Note> {
                 );
             }
         }
-        if phase.from.is_some() {
-            add(
-                &phase.origin,
-                format!("phase `{}` begins by itself (from)", phase.name),
-            );
-        }
     }
     found
 }

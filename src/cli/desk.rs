@@ -14,7 +14,7 @@ use crate::control::client::{self, ClientError};
 use crate::executor::change::take_out;
 use crate::keeper::footing::{self, Footing};
 use crate::keeper::take_out::TornDown;
-use crate::keeper::{Came, Ground, Keeper};
+use crate::keeper::{Came, Ground, Keeper, words};
 use crate::store::{Lock, LockError, Store};
 
 /// Has `order` carried out, and tells what came of it.
@@ -108,9 +108,13 @@ fn here(
         Err(Refused::Unusable(failure) | Refused::Failed(failure)) => return Err(failure),
     };
     let interrupted = interrupts()?;
-    if let Some(record) = keeper.finish_first(request, output)? {
-        drive(&mut keeper, &interrupted, output)?;
-        output.say(&format!("finished `{}`", record.change.what));
+    if let Some((record, writes)) = keeper.finish_first(request, output)? {
+        let driven = drive(&mut keeper, &interrupted, output)?;
+        let more = driven.and_then(|answer| answer.json.get("writes")?.as_u64());
+        let writes = writes.saturating_add(usize::try_from(more.unwrap_or_default())?);
+        let what = record.change.what;
+        output.say(&format!("finished `{what}`: {}", words::writes(writes)));
+        keeper.finished_first(what, writes);
     }
     match keeper.ask(request, &place::actor(), output)? {
         Came::Answer(answer) => Ok(answer),

@@ -9,7 +9,7 @@ use super::confirm::waits;
 use super::footing::Way;
 use super::look::ITSELF;
 use super::plan::{PlanResult, describe, text};
-use super::{Asked, Came, InForce, Keeper, files, words};
+use super::{Asked, Came, InForce, Keeper, Reached, files, words};
 use crate::api::{Answer, Failure, Insist, Milestone, Stage, Talk};
 use crate::engine::{Engine, EngineError};
 use crate::executor::change::{self, Progress, Terms, Underway};
@@ -32,6 +32,8 @@ pub(super) struct Going {
     /// The policy that it puts into force.
     pub policy: InForce,
     pub plan: PlanResult,
+    /// How many ops finished what was cut off before it.
+    pub writes_to_finish: usize,
     /// When the next step is due.
     pub next: Moment,
     /// How far those who watch were told that it is, in percent.
@@ -43,6 +45,8 @@ pub(super) struct Going {
 struct Applied {
     /// How many ops were carried out.
     writes: usize,
+    /// How many ops finished what was cut off.
+    writes_to_finish: usize,
     /// How long there is to confirm it, in seconds.
     confirm_within_seconds: Option<u64>,
     /// What was planned.
@@ -185,7 +189,9 @@ impl Keeper {
         let engine = engine.standing(self.standing(&policy.policy)?);
         let (ids, absent) = (self.store.ids()?, self.looks.absent);
         let prospect = prospect_with(self.kernel.as_mut(), ids, engine, now, absent)?;
-        let plan = self.described(&prospect, phase_now);
+        let finished = self.finished.take();
+        let mut plan = self.described(&prospect, phase_now);
+        plan.cut_off = finished.as_ref().map(|(what, _)| what.clone());
         for note in &plan.notes {
             talk.say(&format!("note: {note}"));
         }
@@ -202,6 +208,7 @@ impl Keeper {
         };
         self.going = None;
         let begun = self.executor().begin_change(order, prospect, terms)?;
+        self.going_back = None;
         self.try_to_keep_copy();
         match begun {
             Some(underway) => {
@@ -209,6 +216,7 @@ impl Keeper {
                     underway,
                     policy,
                     plan,
+                    writes_to_finish: finished.map_or(0, |(_, writes)| writes),
                     next: now,
                     told: 0,
                 });
@@ -218,6 +226,7 @@ impl Keeper {
                 self.in_force = Some(policy);
                 let applied = Applied {
                     writes: 0,
+                    writes_to_finish: finished.map_or(0, |(_, writes)| writes),
                     confirm_within_seconds: None,
                     plan,
                 };
@@ -258,6 +267,11 @@ impl Keeper {
         }
     }
 
+    /// Says what was finished before the next is asked, and how much that took.
+    pub fn finished_first(&mut self, what: String, writes: usize) {
+        self.finished = Some((what, writes));
+    }
+
     /// Takes back the change on its way.
     pub fn interrupt(&mut self) -> Option<Result<Answer, Failure>> {
         let going = self.going.take()?;
@@ -296,8 +310,7 @@ impl Keeper {
             }
         };
         self.troubles.over(Stage::Apply);
-        self.reached = Some(going.underway.prospect.goal.state.clone());
-        self.given = going.underway.prospect.engine.goal().nodes;
+        self.reached = Some(Reached::of(&going.underway.prospect));
         self.in_force = Some(going.policy);
         self.try_to_note_blocks();
         let phase = going.underway.prospect.engine.phase();
@@ -316,6 +329,7 @@ impl Keeper {
         }
         let applied = Applied {
             writes,
+            writes_to_finish: going.writes_to_finish,
             confirm_within_seconds: confirm.map(|confirm| confirm.within.as_secs()),
             plan: going.plan,
         };

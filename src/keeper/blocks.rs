@@ -21,7 +21,7 @@ impl Keeper {
         let table = self
             .reached
             .as_ref()
-            .and_then(|reached| reached.table.as_ref());
+            .and_then(|reached| reached.state.table.as_ref());
         let holding = table
             .map(crate::model::filter::Table::blocks)
             .unwrap_or_default();

@@ -141,8 +141,15 @@ impl Keeper {
     /// Undoes the change that waits to be confirmed where its time is over, and the one that went back where that is
     /// not on record.
     pub(super) fn expire(&mut self) -> Result<Expired, Failure> {
+        if self.going_back.is_none() && self.store.confirm_due()?.is_none() {
+            return Ok(Expired::No);
+        }
         let record = self.store.unfinished()?;
         let tried = self.went_back(record.as_ref());
+        if !tried {
+            // It is closed, or another took its place.
+            self.going_back = None;
+        }
         let Some(record) = record.filter(|record| tried || waits(record)) else {
             return Ok(Expired::No);
         };
@@ -162,21 +169,24 @@ impl Keeper {
         self.going_back.is_some() && record.map(|record| record.id) == self.going_back
     }
 
-    /// When the change that waits to be confirmed is undone.
+    /// When the change that waits to be confirmed is undone: at once where the machine was started anew since.
     pub(super) fn confirm_due(&self) -> Option<Moment> {
-        let record = self.store.unfinished().ok().flatten();
-        if self.went_back(record.as_ref()) {
+        if self.going_back.is_some() {
             return self.troubles.when(Stage::Apply);
         }
-        let confirm = record.filter(waits)?.change.confirm;
-        Some(confirm.map_or_else(Moment::default, |confirm| confirm.until))
+        let (boot, until) = self.store.confirm_due().ok().flatten()?;
+        Some(if boot == self.boot {
+            until
+        } else {
+            Moment::default()
+        })
     }
 
     /// Whether the time to confirm a change is over: by the clock of its boot, and always under another.
     pub(super) fn is_overdue(&self, record: &Record) -> bool {
         let confirm = record.change.confirm;
         let over = confirm.is_some_and(|confirm| confirm.until <= self.clock.now());
-        over || record.change.boot != self.boot
+        over || record.change.boot != self.boot || self.went_back(Some(record))
     }
 
     /// A second change beside one that waits to be confirmed is refused; the same again gives more time.

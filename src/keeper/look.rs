@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::alter::{Stance, engine};
 use super::confirm::Expired;
 use super::footing::Footing;
-use super::{Came, Keeper, known, words};
+use super::{Came, Keeper, Reached, known, words};
 use crate::api::{Answer, Failure, Repairs, Silent, Stage, Talk};
 use crate::clock::Clock;
 use crate::engine::dates::{Dates, SavedDates};
@@ -161,6 +161,7 @@ impl Keeper {
             Ok(Expired::No) => {}
             Ok(Expired::Owed) => return None,
             Err(failure) => {
+                self.looks.later();
                 self.fail(Stage::Apply, &failure);
                 return None;
             }
@@ -237,8 +238,12 @@ impl Keeper {
         let policy = in_force.policy.clone();
         let latches = self.true_on_disk(&policy).map_err(store)?;
         let pending = self.store.unfinished().map_err(store)?.is_some();
-        let next = match self.next_phase(&policy, &intent, &latches) {
-            Ok(next) => next.filter(|_| !pending),
+        let next = match pending {
+            true => Ok(None),
+            false => self.next_phase(&policy, &intent, &latches),
+        };
+        let next = match next {
+            Ok(next) => next,
             // Nothing begins by a date that cannot be put on record.
             Err((_, failure)) => {
                 self.unwritten = Some(failure);
@@ -273,17 +278,17 @@ impl Keeper {
         .map_err(|error| plan(error.into()))?;
         self.say_what_is_missing(&policy, &prospect);
         if prospect.goal.state == prospect.survey.observed.state {
-            self.given = prospect.engine.goal().nodes;
-            self.reached = Some(prospect.goal.state);
+            self.reached = Some(Reached::of(&prospect));
             self.because.clear();
-            return self
-                .note_blocks()
-                .map_err(|failure| (Stage::Store, failure));
+            let noted = self.note_blocks();
+            return noted.map_err(|failure| (Stage::Store, failure));
         }
-        let meant = self
+        let goal = prospect.engine.goal();
+        let reached = self
             .reached
             .as_ref()
-            .is_some_and(|reached| *reached != prospect.goal.state);
+            .and_then(|reached| reached.desired.as_ref());
+        let meant = reached.is_some_and(|reached| *reached != goal);
         if meant && !pending {
             let what = match std::mem::take(&mut self.because) {
                 because if because.is_empty() => "what it stands on has changed".to_owned(),
@@ -311,17 +316,23 @@ impl Keeper {
         let reached = converge(self.kernel.as_mut(), &goal, Scope::All)
             .map_err(|error| (Stage::Apply, error.into()))?;
         let writes = words::writes(reached.writes);
-        if self.reached.is_some() {
-            let what = format!("somebody else changed what is ours: {writes} to put it right");
-            tracing::warn!(planned = ops, "{what}");
-            self.looks.repairs.count += 1;
-            self.looks.repairs.last = Some(self.clock.date());
-            self.looks.repairs.what = Some(what);
-        } else {
-            tracing::info!("the kernel is brought to what should hold: {writes}");
+        let before = self.reached.replace(Reached::of(prospect));
+        let because = std::mem::take(&mut self.because);
+        match before {
+            // Devices come and go, and what is to hold on them with them.
+            Some(before) if before.state == prospect.goal.state => {
+                let what = format!("somebody else changed what is ours: {writes} to put it right");
+                tracing::warn!(planned = ops, "{what}");
+                self.looks.repairs.count += 1;
+                self.looks.repairs.last = Some(self.clock.date());
+                self.looks.repairs.what = Some(what);
+            }
+            Some(_) if because.is_empty() => {
+                tracing::info!("what it stands on has changed: {writes}");
+            }
+            Some(_) => tracing::info!("{}: {writes}", because.join("; ")),
+            None => tracing::info!("the kernel is brought to what should hold: {writes}"),
         }
-        self.given = prospect.engine.goal().nodes;
-        self.reached = Some(prospect.goal.state.clone());
         self.note_blocks()
             .map_err(|failure| (Stage::Store, failure))
     }
@@ -354,6 +365,8 @@ impl Keeper {
 
     fn say_what_is_missing(&mut self, policy: &Policy, prospect: &Prospect) {
         let missing = missing(policy, &prospect.survey.facts);
+        let devices = missing.iter().map(|(device, _)| device.clone());
+        self.missing = Some(devices.collect());
         if missing.is_empty() {
             self.troubles.over(Stage::Wait);
             return;
@@ -367,6 +380,15 @@ impl Keeper {
             told.join(", ")
         );
         self.fail(Stage::Wait, &what.into());
+    }
+}
+
+impl Reached {
+    pub fn of(prospect: &Prospect) -> Self {
+        Self {
+            desired: Some(prospect.engine.goal()),
+            state: prospect.goal.state.clone(),
+        }
     }
 }
 

@@ -22,7 +22,7 @@ pub mod take_out;
 mod trouble;
 pub mod words;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,8 +34,8 @@ use crate::clock::Clock;
 use crate::engine::meter::Meter;
 use crate::executor::change::{self, Executor};
 use crate::kernel::Kernel;
-use crate::model::desired::Holding;
-use crate::model::node::NodeKey;
+use crate::model::desired::Desired;
+use crate::model::names::DeviceName;
 use crate::model::state::KernelState;
 use crate::policy::{Policy, read};
 use crate::store::{Lock, PolicyId, Record, RecordId, Store, StoreError, hash, hashes};
@@ -55,6 +55,15 @@ struct InForce {
     files: Vec<crate::api::FileFacts>,
     hash: String,
     since: Timestamp,
+}
+
+/// What the kernel was brought to, or found at.
+#[derive(Debug, Clone)]
+struct Reached {
+    /// The decision; none where nothing is to be shaped.
+    desired: Option<Desired>,
+    /// What it comes to.
+    state: KernelState,
 }
 
 /// What a keeper stands on.
@@ -89,10 +98,10 @@ pub struct Keeper {
     footing: Footing,
     in_force: Option<InForce>,
     going: Option<Going>,
+    /// What was finished before what is asked, and how much that took.
+    finished: Option<(String, usize)>,
     links: Links,
     meter: Meter,
-    /// What each place is given by what was reached.
-    given: BTreeMap<NodeKey, Holding>,
     /// Set where a daemon keeps it.
     daemon: Option<DaemonFacts>,
     /// How often counters are read, and when they last were.
@@ -101,7 +110,9 @@ pub struct Keeper {
     /// When conditions may be otherwise with nothing but time passing.
     conditions_due: Option<Moment>,
     /// What the kernel was last brought to, or found at.
-    reached: Option<KernelState>,
+    reached: Option<Reached>,
+    /// The devices that were not there when it was last looked.
+    missing: Option<BTreeSet<DeviceName>>,
     /// What happened since then that may have it be otherwise on purpose, in words.
     because: Vec<String>,
     looks: Looks,
@@ -156,14 +167,15 @@ impl Keeper {
             footing: ground.footing,
             in_force: None,
             going: None,
+            finished: None,
             links: Links::default(),
             meter: Meter::new(),
-            given: BTreeMap::new(),
             daemon: None,
             sample: None,
             sampled: None,
             conditions_due: None,
             reached: None,
+            missing: None,
             because: Vec::new(),
             looks: Looks::default(),
             troubles: Troubles::default(),

@@ -7,11 +7,13 @@ use super::Keeper;
 use crate::api::{DaemonFacts, Failure, Stage};
 use crate::engine::dates::{Dates, SavedDates};
 use crate::engine::meter::Seen;
+use crate::kernel::Scope;
 use crate::lower::{Absent, Names};
 use crate::model::counters::{Counters, QueueCounters};
 use crate::model::names::DeviceName;
 use crate::model::node::Spot;
 use crate::model::state::{ClassId, Ifb, Major};
+use crate::policy::Policy;
 use crate::store::RecordId;
 
 /// Under which name the store keeps what is known of the clock.
@@ -72,7 +74,11 @@ impl Keeper {
         let now = self.clock.now();
         let given = match &self.going {
             Some(going) => going.underway.prospect.engine.desired(now).nodes,
-            None => self.given.clone(),
+            None => {
+                let reached = self.reached.as_ref();
+                let desired = reached.and_then(|reached| reached.desired.as_ref());
+                desired.map_or_else(BTreeMap::new, |desired| desired.nodes.clone())
+            }
         };
         let mut counters: Vec<(ClassId, Counters)> = Vec::new();
         let mut seen = Vec::new();
@@ -107,7 +113,7 @@ impl Keeper {
     fn trees(&self) -> Vec<(DeviceName, Major)> {
         let state = match &self.going {
             Some(going) => Some(&going.underway.prospect.goal.state),
-            None => self.reached.as_ref(),
+            None => self.reached.as_ref().map(|reached| &reached.state),
         };
         let trees = state.map(|state| &state.trees).into_iter().flatten();
         trees
@@ -115,10 +121,17 @@ impl Keeper {
             .collect()
     }
 
-    /// The devices that are there, of those that the policy names.
-    pub(super) fn present_devices(&mut self) -> BTreeSet<DeviceName> {
-        let observed = self.kernel.surroundings();
-        let devices = observed.map(|around| around.devices).unwrap_or_default();
-        devices.into_values().map(|device| device.name).collect()
+    /// The devices of circuits that are not there. A daemon has looked; a verb looks now.
+    pub(super) fn missing_devices(&mut self, policy: &Policy) -> BTreeSet<DeviceName> {
+        if let Some(missing) = &self.missing {
+            return missing.clone();
+        }
+        let observed = self.kernel.observe(Scope::Shaping);
+        let there = observed.map_or_else(|_| BTreeMap::new(), |observed| observed.devices);
+        let circuits = policy.circuits().values();
+        circuits
+            .map(|circuit| circuit.device.clone())
+            .filter(|device| !there.contains_key(device))
+            .collect()
     }
 }

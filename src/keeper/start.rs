@@ -29,7 +29,7 @@ impl Keeper {
             }
         };
         match self.recover(files.as_ref()) {
-            Ok(Some(record)) => talk.say(&format!(
+            Ok(Some((record, _))) => talk.say(&format!(
                 "{}: it is taken up again",
                 words::cut_off(&record, &self.boot)
             )),
@@ -101,7 +101,7 @@ impl Keeper {
         &mut self,
         request: &Request,
         talk: &mut dyn Talk,
-    ) -> Result<Option<Record>, Failure> {
+    ) -> Result<Option<(Record, usize)>, Failure> {
         let (wanted, force) = match &request.order {
             Order::Apply { force, .. } => (None, *force),
             Order::Phase { name, force, .. } => (Some(name), *force),
@@ -137,15 +137,19 @@ impl Keeper {
             self.spare(&asked, &files.policy, &phase, force, talk)?;
         }
         self.expire()?;
-        self.recover(Some(&files))?;
-        Ok(Some(record))
+        let (_, writes) = self.recover(Some(&files))?.unzip();
+        Ok(Some((record, writes.unwrap_or_default())))
     }
 
-    /// Takes up again the change that was cut off, forward or back. Says what became of it where it is over at once.
+    /// Takes up again the change that was cut off, forward or back. Says what it was, and how much was
+    /// written where it is over at once.
     ///
     /// # Errors
     /// Where it can be finished neither way.
-    pub fn recover(&mut self, files: Option<&files::Files>) -> Result<Option<Record>, Failure> {
+    pub fn recover(
+        &mut self,
+        files: Option<&files::Files>,
+    ) -> Result<Option<(Record, usize)>, Failure> {
         let Some(record) = self.store.unfinished()? else {
             return Ok(None);
         };
@@ -154,23 +158,23 @@ impl Keeper {
             None => {
                 let names = self.names()?;
                 let why = "its policy cannot be read any more";
-                self.executor().take_back(&record, &names, why)?;
-                return Ok(Some(record));
+                let writes = self.executor().take_back(&record, &names, why)?;
+                return Ok(Some((record, writes)));
             }
         };
         if record.change.confirm.is_some() && record.change.boot != self.boot {
             let names = self.names()?;
             let why = "the machine was started anew before it was confirmed";
-            self.executor().take_back(&record, &names, why)?;
+            let writes = self.executor().take_back(&record, &names, why)?;
             self.take_policy_from_store()?;
-            return Ok(Some(record));
+            return Ok(Some((record, writes)));
         }
         let (standing, absent) = (self.standing(&policy.policy)?, self.looks.absent);
         match self.executor().resume(&policy.policy, standing, absent)? {
             Resumed::Nothing => Ok(None),
-            Resumed::Over(record, _) => {
+            Resumed::Over(record, writes) => {
                 self.take_policy_from_store()?;
-                Ok(Some(*record))
+                Ok(Some((*record, writes)))
             }
             Resumed::Underway(underway) => {
                 let phase_now = self.store.phase()?;
@@ -180,10 +184,11 @@ impl Keeper {
                     underway: *underway,
                     policy,
                     plan,
+                    writes_to_finish: 0,
                     next,
                     told: 0,
                 });
-                Ok(Some(record))
+                Ok(Some((record, 0)))
             }
         }
     }

@@ -138,7 +138,7 @@ impl Keeper {
 
     /// The circuits and places, with what they are given and what they carry.
     fn lines(&mut self, policy: &Policy, desired: &Desired, gathered: &mut Gathered) {
-        let present = self.present_devices();
+        let missing = self.missing_devices(policy);
         for circuit in policy.circuits().values() {
             let key = crate::model::node::NodeKey::new(circuit.name.clone(), Place::Circuit);
             let Some(holding) = desired.nodes.get(&key) else {
@@ -163,7 +163,7 @@ impl Keeper {
             gathered.circuits.push(CircuitStatus {
                 name: circuit.name.clone(),
                 device: circuit.device.clone(),
-                present: present.contains(&circuit.device),
+                present: !missing.contains(&circuit.device),
                 pool,
                 up: direction(Direction::Up),
                 down: (!policy.host().inside.is_empty()).then(|| direction(Direction::Down)),

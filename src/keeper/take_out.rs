@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Asked, Keeper, words};
+use super::{Asked, Keeper, Reached, words};
 use crate::api::{Answer, Failure, Talk};
 use crate::executor::change::Order;
 use crate::executor::error::ChangeError;
@@ -96,8 +96,14 @@ impl Keeper {
             ));
         }
         let outcome = self.executor().tear_down(order, goal.clone(), extent);
-        self.reached = outcome.is_ok().then_some(goal);
+        self.reached = outcome.is_ok().then_some(Reached {
+            desired: None,
+            state: goal,
+        });
         self.looks.soon();
+        if outcome.is_ok() {
+            self.going_back = None;
+        }
         self.try_to_keep_copy();
         outcome
     }

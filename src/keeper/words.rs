@@ -255,7 +255,7 @@ pub fn term(term: &ConditionTerm) -> String {
             at_least,
             lasting,
         } => format!(
-            "{device} at {at_least} or more for {} s, which takes a daemon to see",
+            "{device} at {at_least} or more for {} s",
             lasting.as_secs_f64()
         ),
         ConditionTerm::Condition(name) => format!("condition `{name}`"),

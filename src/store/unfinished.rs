@@ -12,6 +12,31 @@ use crate::plan::Bounds;
 use crate::units::Moment;
 
 impl Store {
+    /// Until when the change that waits for it is to be confirmed, and under which boot's clock.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub fn confirm_due(&self) -> Result<Option<(String, Moment)>, StoreError> {
+        if self.format < schema::DAEMON {
+            return Ok(None);
+        }
+        let waits = [RecordState::Applying, RecordState::Unconfirmed].map(RecordState::as_str);
+        let row: Option<(String, i64)> = self
+            .connection
+            .query_row(
+                "SELECT boot, confirm_until FROM change
+                 WHERE closed IS NULL AND confirm_until IS NOT NULL AND state IN (?1, ?2)",
+                waits,
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
+            .optional()
+            .map_err(self.sqlite("read until when a change is to be confirmed"))?;
+        Ok(row.map(|(boot, until)| {
+            let until = Duration::from_millis(until.unsigned_abs());
+            (boot, Moment(until))
+        }))
+    }
+
     /// The change that is neither done nor undone, where there is one.
     ///
     /// # Errors
