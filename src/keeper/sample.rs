@@ -47,6 +47,14 @@ impl Keeper {
         }
     }
 
+    /// Is told how the last try to serve metrics went.
+    pub fn serves(&mut self, tried: Result<(), Failure>) {
+        match tried {
+            Ok(()) => self.troubles.over(Stage::Serve),
+            Err(failure) => self.fail(Stage::Serve, &failure),
+        }
+    }
+
     /// The change on its way.
     #[must_use]
     pub fn on_its_way(&self) -> Option<RecordId> {

@@ -81,10 +81,15 @@ impl Troubles {
 
     /// When the next is tried again.
     pub fn again(&self) -> Option<Moment> {
-        // Files are read again where somebody says so, counters in their time.
+        // Files are read again where somebody says so, counters in their time, and who serves tries by himself.
         let tried = self.present.values();
         tried
-            .filter(|trouble| !matches!(trouble.problem.stage, Stage::Policy | Stage::Sample))
+            .filter(|trouble| {
+                !matches!(
+                    trouble.problem.stage,
+                    Stage::Policy | Stage::Sample | Stage::Serve
+                )
+            })
             .map(|trouble| trouble.again)
             .min()
     }
