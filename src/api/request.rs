@@ -64,6 +64,8 @@ pub enum Order {
     Status,
     /// The changes of the past.
     History,
+    /// Which conditions are true, and what the others wait for.
+    Conditions,
     /// The policy files are read again, and the kernel is made to hold what they say for the present phase.
     Apply {
         /// It is undone unless it is confirmed in this time after it is done.
@@ -110,7 +112,7 @@ impl Order {
     #[must_use]
     pub const fn only_reads(&self) -> bool {
         match self {
-            Self::Status | Self::History => true,
+            Self::Status | Self::History | Self::Conditions => true,
             Self::Apply { .. }
             | Self::Phase { .. }
             | Self::Confirm
@@ -132,6 +134,7 @@ impl Order {
         match self {
             Self::Status => "status".to_owned(),
             Self::History => "history".to_owned(),
+            Self::Conditions => "condition".to_owned(),
             Self::Apply { confirm_within, .. } => within("apply".to_owned(), confirm_within),
             Self::Phase {
                 name,

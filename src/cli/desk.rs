@@ -153,7 +153,7 @@ fn keeper(
         }
     };
     let (lock, store) = if request.order.only_reads() {
-        (None, Store::read(&state)?)
+        (None, Store::read(&state)?.map_or_else(Store::empty, Ok)?)
     } else {
         let words = request.order.words();
         let lock = match Lock::take(&state, &place::holder(&words)) {
@@ -164,13 +164,7 @@ fn keeper(
         let at = SystemClock.date();
         let store = footing::open_for(request, global.config(), &state, at, output)
             .map_err(Refused::Unusable)?;
-        (Some(lock), Some(store))
-    };
-    let Some(store) = store else {
-        return Err(Refused::Failed(
-            "nothing was applied yet on this host; see `wanshift plan`, then `wanshift apply`"
-                .into(),
-        ));
+        (Some(lock), store)
     };
     let ground = Ground {
         config: global.config().to_owned(),

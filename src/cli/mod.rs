@@ -152,7 +152,7 @@ pub fn run(
         (None, Verb::Plan(args)) => plan::plan(global, args, kernel, output),
         (None, Verb::Run(args)) => run::run(global, args, output),
         (None, Verb::RestoreBlocks) => restore::restore_blocks(global, kernel, output),
-        (None, _) => condition::list(global, kernel, output),
+        (None, _) => Ok(0),
     };
     outcome.unwrap_or_else(|failure| output.failure(&failure))
 }
@@ -184,10 +184,9 @@ fn order(verb: &Verb) -> Option<Order> {
         Verb::Teardown {
             shaping_only: false,
         } => Order::Teardown,
-        Verb::Check(_)
-        | Verb::Plan(_)
-        | Verb::Condition { .. }
-        | Verb::RestoreBlocks
-        | Verb::Run(_) => return None,
+        Verb::Condition {
+            what: None | Some(condition::What::List),
+        } => Order::Conditions,
+        Verb::Check(_) | Verb::Plan(_) | Verb::RestoreBlocks | Verb::Run(_) => return None,
     })
 }

@@ -84,10 +84,23 @@ pub fn behind() -> Option<String> {
         .filter(|user| !user.is_empty())
 }
 
+/// What a daemon is named by to others that want the lock.
+pub const DAEMON: &str = "run";
+
+/// Whether a holder of the lock is a daemon.
+pub fn is_daemon(holder: &str) -> bool {
+    holder.starts_with(&named(DAEMON))
+}
+
+fn named(what: &str) -> String {
+    format!("`wanshift {what}`")
+}
+
 /// How the holder of the lock is named to others.
 pub fn holder(what: &str) -> String {
     format!(
-        "`wanshift {what}` by {}, process {}",
+        "{} by {}, process {}",
+        named(what),
         actor(),
         std::process::id()
     )

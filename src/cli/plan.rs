@@ -34,8 +34,11 @@ pub fn plan(
     let state = place::state(global)?;
     let store = Store::read(&state)?;
     let unfinished = store.as_ref().map(Store::unfinished).transpose()?.flatten();
-    let at_work = Lock::holder(&state);
-    let cut_off = unfinished.filter(|_| at_work.is_none());
+    // A daemon always has the lock: it is at work where a change is on its way.
+    let holder = Lock::holder(&state);
+    let idle = unfinished.is_none();
+    let cut_off = unfinished.filter(|_| holder.is_none());
+    let at_work = holder.filter(|holder| !(idle && place::is_daemon(holder)));
     let mut kernel = kernel()?;
     let ids = store
         .as_ref()

@@ -56,7 +56,7 @@ pub fn run(global: &Global, args: &RunArgs, output: &mut Output<'_>) -> Result<u
         http: args.http.or(daemon.http).unwrap_or(HTTP),
         sample: args.sample.or(daemon.sample).unwrap_or(SAMPLE),
         on_exit,
-        holder: place::holder("run"),
+        holder: place::holder(place::DAEMON),
     })?;
     Ok(0)
 }

@@ -128,10 +128,14 @@ impl Keeper {
         let files = match files::from(&self.config, asked.request.style, talk) {
             Ok(files) => files,
             Err(failure) => {
+                if self.daemon.is_some() {
+                    self.fail(Stage::Policy, &files::LAST_GOOD.into());
+                }
                 self.say_what_stays_open(unfinished.as_ref(), talk);
                 return Err(failure);
             }
         };
+        self.troubles.over(Stage::Policy);
         let policy = Arc::clone(&files.policy);
         let known = self.latched(&policy, talk)?;
         let intent = self.store.intent()?;
@@ -154,6 +158,7 @@ impl Keeper {
         self.spare(asked, &policy, &phase, force, talk)?;
         let engine = engine(&policy, phase, &known.latches, stance)?;
         let admitted = self.admit(&files)?;
+        self.let_in(&admitted)?;
         let order = asked.order(&self.boot);
         let confirm = confirm_within.map(|within| Confirm {
             within,

@@ -7,6 +7,7 @@ use crate::api::{Failure, Stage};
 use crate::engine::Engine;
 use crate::executor::converge;
 use crate::kernel::Scope;
+use crate::model::filter::Table;
 use crate::model::names::BlockName;
 use crate::model::state::KernelState;
 use crate::plan::{Bounds, Goal};
@@ -15,16 +16,19 @@ use crate::store::Began;
 impl Keeper {
     /// Puts on record since when blocks hold.
     pub(super) fn note_blocks(&mut self) -> Result<(), Failure> {
-        if !self.is_firm() {
-            return Ok(());
-        }
         let table = self
             .reached
             .as_ref()
             .and_then(|reached| reached.state.table.as_ref());
-        let holding = table
-            .map(crate::model::filter::Table::blocks)
-            .unwrap_or_default();
+        let holding = table.map(Table::blocks).unwrap_or_default();
+        self.note_holding(holding)
+    }
+
+    /// Puts on record since when the blocks `holding` hold. Those that did before keep their time.
+    pub(super) fn note_holding(&mut self, holding: BTreeSet<BlockName>) -> Result<(), Failure> {
+        if !self.is_firm() {
+            return Ok(());
+        }
         let mut began = self.store.blocks_began()?;
         let names: BTreeSet<BlockName> = began.keys().cloned().collect();
         if names == holding {

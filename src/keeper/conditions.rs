@@ -1,11 +1,12 @@
 //! Events that are reported, and conditions that are reset.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::words::Follow;
-use super::{Asked, InForce, Keeper, files, known, words};
+use super::{Asked, Keeper, files, known, words};
 use crate::api::{Answer, Failure, Talk};
 use crate::engine::condition::evaluate;
 use crate::engine::effects::{Effects, effects, needs};
@@ -53,12 +54,15 @@ struct Reset<'a> {
 
 impl Keeper {
     /// The policy that conditions are judged by: a daemon's is the one in force, a verb's what the files say.
-    fn judging(&mut self, asked: &Asked<'_>, talk: &mut dyn Talk) -> Result<InForce, Failure> {
+    pub(super) fn judging(
+        &self,
+        asked: &Asked<'_>,
+        talk: &mut dyn Talk,
+    ) -> Result<Arc<Policy>, Failure> {
         match (self.follow(), &self.in_force) {
-            (Follow::ByItself, Some(policy)) => Ok(policy.clone()),
+            (Follow::ByItself, Some(in_force)) => Ok(Arc::clone(&in_force.policy)),
             (Follow::ByItself, None) | (Follow::ByHand, _) => {
-                let files = files::from(&self.config, asked.request.style, talk)?;
-                Ok(self.admit(&files)?)
+                Ok(files::from(&self.config, asked.request.style, talk)?.policy)
             }
         }
     }
@@ -76,7 +80,7 @@ impl Keeper {
         name: &EventName,
         talk: &mut dyn Talk,
     ) -> Result<Answer, Failure> {
-        let policy = self.judging(asked, talk)?.policy;
+        let policy = self.judging(asked, talk)?;
         let known: BTreeSet<&str> = events(&policy).map(EventName::as_str).collect();
         if !known.contains(name.as_str()) {
             return Err(words::unknown("event", name.as_str(), known));
@@ -123,7 +127,7 @@ impl Keeper {
         name: &ConditionName,
         talk: &mut dyn Talk,
     ) -> Result<Answer, Failure> {
-        let policy = self.judging(asked, talk)?.policy;
+        let policy = self.judging(asked, talk)?;
         let now = self.clock.now();
         self.links.look(&policy, self.kernel.as_mut(), now)?;
         let date = self.looks.date(self.clock.as_ref(), now);

@@ -8,6 +8,7 @@ use super::alter::{Stance, engine};
 use super::{Asked, Came, Keeper, words};
 use crate::api::{Answer, Failure, Insist, Order, Stage, Talk};
 use crate::executor::error::ChangeError;
+use crate::model::filter::Table;
 use crate::model::names::PhaseName;
 use crate::store::{Confirm, Extent, Record, RecordState};
 use crate::units::Moment;
@@ -115,12 +116,23 @@ impl Keeper {
         let known = self.latched(&policy.policy, talk)?;
         self.spare(asked, &policy.policy, &intent.phase, force, talk)?;
         let engine = engine(&policy.policy, intent.phase, &known.latches, Stance::Enters)?;
+        let in_force = self.in_force.as_ref().and_then(|policy| policy.id);
+        self.keep_out(in_force, policy.id)?;
         self.begin(&order, policy, engine, None, talk)
     }
 
     /// Brings back what held before a change that is on its way or waits to be confirmed.
     pub(super) fn take_back(&mut self, record: &Record, why: &str) -> Result<usize, Failure> {
         self.going = None;
+        let before = record.change.before.as_ref();
+        let kept_out = self.keep_out(
+            record.change.policy_to,
+            before.and_then(|before| before.policy),
+        );
+        if let Err(error) = kept_out {
+            // What is not to stay does not wait for room on a disk.
+            tracing::warn!(%error, "what is taken back may be taken in again at the next start");
+        }
         let names = self.names()?;
         self.going_back = Some(record.id);
         let taken = self.executor().take_back(record, &names, why);
@@ -134,7 +146,11 @@ impl Keeper {
         let writes = taken?;
         tracing::warn!("`{}` was taken back: {why}", record.change.what);
         self.take_policy_from_store()?;
-        self.try_to_note_blocks();
+        let table = record.change.way_back.table.as_ref();
+        let holding = table.map(Table::blocks).unwrap_or_default();
+        if let Err(failure) = self.note_holding(holding) {
+            self.fail(Stage::Store, &failure);
+        }
         Ok(writes)
     }
 
@@ -201,6 +217,7 @@ impl Keeper {
             Order::Apply { .. } => pending.change.what.starts_with("apply"),
             Order::Status
             | Order::History
+            | Order::Conditions
             | Order::Confirm
             | Order::Rollback { .. }
             | Order::Event { .. }

@@ -13,6 +13,7 @@ pub mod files;
 pub mod footing;
 mod history;
 pub mod known;
+mod listed;
 mod look;
 pub mod plan;
 mod sample;
@@ -252,6 +253,7 @@ impl Keeper {
                 Answer::of(&status, status::text(&status)).map(Came::Answer)
             }
             Order::History => self.history().map(Came::Answer),
+            Order::Conditions => self.conditions(&asked, talk).map(Came::Answer),
             Order::Apply {
                 confirm_within,
                 force,

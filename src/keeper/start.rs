@@ -8,7 +8,10 @@ use crate::executor::change::Resumed;
 use crate::kernel::Scope;
 use crate::model::state::KernelState;
 use crate::policy::Style;
-use crate::store::{Extent, Record, RecordState};
+use crate::store::{Extent, PolicyId, Record, RecordState};
+
+/// Under this name the store remembers the hash of the files that were taken back last.
+const TAKEN_BACK: &str = "taken_back";
 
 impl Keeper {
     /// Begins where a run before this one ended: finishes what was cut off, and has the kernel hold what the files
@@ -22,9 +25,8 @@ impl Keeper {
         let files = match files::from(&self.config, Style::Plain, talk) {
             Ok(files) => Some(files),
             Err(_) => {
-                let what = "the policy files do not load: the last good ones stay in force; see `wanshift check`";
-                self.troubles
-                    .failed(Stage::Policy, what.to_owned(), at, now);
+                let what = files::LAST_GOOD.to_owned();
+                self.troubles.failed(Stage::Policy, what, at, now);
                 None
             }
         };
@@ -49,6 +51,29 @@ impl Keeper {
         self.say_footing();
     }
 
+    /// Remembers that the files of `policy` are being taken back, where they are others than those of `before`: they
+    /// still lie where they are read, and must not come into force by themselves when a daemon starts.
+    pub(super) fn keep_out(
+        &mut self,
+        policy: Option<PolicyId>,
+        before: Option<PolicyId>,
+    ) -> Result<(), Failure> {
+        if let Some(id) = policy.filter(|_| policy != before)
+            && let Ok(stored) = self.store.policy(id)
+        {
+            self.store.remember(TAKEN_BACK, &stored.hash)?;
+        }
+        Ok(())
+    }
+
+    /// Forgets that files were taken back, where they are those of `policy`: somebody orders them again.
+    pub(super) fn let_in(&mut self, policy: &InForce) -> Result<(), Failure> {
+        if self.store.remembered(TAKEN_BACK)?.as_ref() == Some(&policy.hash) {
+            self.store.remember(TAKEN_BACK, &"")?;
+        }
+        Ok(())
+    }
+
     /// Puts files into force that are others than those that were, unless a change waits to be confirmed.
     fn take_in(&mut self, files: files::Files, talk: &mut dyn Talk) -> Result<(), Failure> {
         let hash = crate::store::hash(&files.facts());
@@ -57,6 +82,13 @@ impl Keeper {
             .as_ref()
             .is_some_and(|policy| policy.hash == hash);
         if same || self.store.unfinished()?.is_some() {
+            return Ok(());
+        }
+        if self.store.remembered(TAKEN_BACK)? == Some(hash) {
+            talk.say(
+                "the policy files are those that were taken back: the policy of before stays in force; \
+                 `wanshift apply` puts them into force again",
+            );
             return Ok(());
         }
         let (phase, stance) = match self.store.intent()? {
@@ -107,6 +139,7 @@ impl Keeper {
             Order::Phase { name, force, .. } => (Some(name), *force),
             Order::Status
             | Order::History
+            | Order::Conditions
             | Order::Confirm
             | Order::Rollback { .. }
             | Order::Event { .. }
@@ -156,17 +189,14 @@ impl Keeper {
         let policy = match self.policy_of(&record, files)? {
             Some(policy) => policy,
             None => {
-                let names = self.names()?;
                 let why = "its policy cannot be read any more";
-                let writes = self.executor().take_back(&record, &names, why)?;
+                let writes = self.take_back(&record, why)?;
                 return Ok(Some((record, writes)));
             }
         };
         if record.change.confirm.is_some() && record.change.boot != self.boot {
-            let names = self.names()?;
             let why = "the machine was started anew before it was confirmed";
-            let writes = self.executor().take_back(&record, &names, why)?;
-            self.take_policy_from_store()?;
+            let writes = self.take_back(&record, why)?;
             return Ok(Some((record, writes)));
         }
         let (standing, absent) = (self.standing(&policy.policy)?, self.looks.absent);

@@ -56,10 +56,13 @@ impl Lock {
         let mut file = {
             let _rights = OwnersRights::of(directory)?;
             let path = directory.join(FILE);
-            let opened = open_or_make(&path).or_else(|error| match error.kind() {
-                // The right not to be disturbed can be had there too.
-                ErrorKind::ReadOnlyFilesystem => File::open(&path),
-                _ => Err(error),
+            let opened = open_or_make(&path).or_else(|error| {
+                if error.kind() == ErrorKind::ReadOnlyFilesystem {
+                    // The right not to be disturbed can be had there too.
+                    File::open(&path)
+                } else {
+                    Err(error)
+                }
             });
             opened.map_err(fail)?
         };

@@ -188,6 +188,23 @@ impl Store {
         })
     }
 
+    /// One of a host on which nothing was ever done: there is none on disk, and what is written here is forgotten.
+    ///
+    /// # Errors
+    /// Where there is no memory for it.
+    pub fn empty() -> Result<Self, StoreError> {
+        let path = PathBuf::from(":memory:");
+        let connection =
+            Connection::open_in_memory().map_err(sqlite("open a connection", &path))?;
+        let store = Self {
+            connection,
+            path,
+            format: schema::VERSION,
+        };
+        store.set_up()?;
+        Ok(store)
+    }
+
     fn set_up(&self) -> Result<(), StoreError> {
         let set = |what, sql: &str| {
             self.connection

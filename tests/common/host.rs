@@ -9,17 +9,25 @@ use super::sh;
 
 /// An edge host with three devices, its policy files and its state directory.
 pub struct EdgeHost {
-    directory: TempDir,
+    directory: PathBuf,
+    /// Removes the directory with the host, where it is to go.
+    _kept: Option<TempDir>,
 }
 
 impl EdgeHost {
     /// Devices `lan0`, `mpls0` and `wan0`, each with a peer, and a copy of `policies/cd77` with the ramp
     /// that is given.
     pub fn new(ramp: &str) -> Self {
-        let host = Self {
-            directory: tempfile::tempdir().unwrap(),
-        };
-        host.make_devices();
+        let directory = tempfile::tempdir().unwrap();
+        let mut host = Self::at(directory.path(), ramp);
+        host._kept = Some(directory);
+        host
+    }
+
+    /// The same, with a directory that stays.
+    pub fn at(directory: &Path, ramp: &str) -> Self {
+        make_devices();
+        let host = Self::found(directory);
         let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/cd77");
         sh(&format!(
             "cp -r {} {}",
@@ -46,19 +54,27 @@ impl EdgeHost {
         }
     }
 
+    /// A host whose directory is there already, and whose devices are not.
+    pub fn found(directory: &Path) -> Self {
+        Self {
+            directory: directory.to_owned(),
+            _kept: None,
+        }
+    }
+
     /// Where the policy files are.
     pub fn config(&self) -> PathBuf {
-        self.directory.path().join("config")
+        self.directory.join("config")
     }
 
     /// Where the state is.
     pub fn state(&self) -> PathBuf {
-        self.directory.path().join("state")
+        self.directory.join("state")
     }
 
     /// Where a daemon listens, if there is one.
     pub fn socket(&self) -> PathBuf {
-        self.directory.path().join("run/wanshift.sock")
+        self.directory.join("run/wanshift.sock")
     }
 
     /// Replaces `from`, which must be there, by `to` in a policy file.
@@ -107,6 +123,16 @@ impl EdgeHost {
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         assert_eq!(output.status.code(), Some(1), "wanshift {verb:?}: {text}");
         String::from_utf8(output.stderr).unwrap()
+    }
+}
+
+/// Makes the devices of an edge host.
+pub fn make_devices() {
+    for device in ["lan0", "mpls0", "wan0"] {
+        sh(&format!(
+            "ip link add {device} type veth peer name far-{device} && \
+             ip link set {device} up && ip link set far-{device} up"
+        ));
     }
 }
 

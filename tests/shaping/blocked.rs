@@ -13,7 +13,7 @@ use crate::lab::probe::{Listening, open};
 use crate::lab::{Lab, Namespace, ready};
 
 /// The example, whose session hosts and shortcuts have addresses of either family.
-fn example(ramp: &str) -> Host {
+pub fn example(ramp: &str) -> Host {
     let host = Host::cd77(ramp);
     host.edit(
         "policy.d/10-classes.toml",
@@ -29,14 +29,14 @@ fn example(ramp: &str) -> Host {
 }
 
 /// A download that goes on until an end of it is told otherwise.
-struct Download {
+pub struct Download {
     client: JoinHandle<ErrorKind>,
     server: JoinHandle<ErrorKind>,
     alive: mpsc::Receiver<()>,
 }
 
 impl Download {
-    fn start(lab: &Lab, from: IpAddr, to: IpAddr, port: u16) -> Self {
+    pub fn start(lab: &Lab, from: IpAddr, to: IpAddr, port: u16) -> Self {
         let listener = lab
             .internet()
             .make(|| TcpListener::bind((to, port)).unwrap());
@@ -82,7 +82,7 @@ impl Download {
 
     /// That it goes on.
     #[track_caller]
-    fn goes_on(&self) {
+    pub fn goes_on(&self) {
         while self.alive.try_recv().is_ok() {}
         for _ in 0..20 {
             self.alive.recv_timeout(Duration::from_secs(3)).unwrap();
@@ -91,7 +91,7 @@ impl Download {
 
     /// That both ends were told.
     #[track_caller]
-    fn ends_cut(self) {
+    pub fn ends_cut(self) {
         let told = |end: JoinHandle<ErrorKind>| {
             let error = end.join().unwrap();
             assert!(
@@ -120,12 +120,12 @@ fn connected(from: std::net::SocketAddr, to: std::net::SocketAddr) -> TcpStream 
     TcpStream::from(socket)
 }
 
-const FAMILIES: [[IpAddr; 4]; 2] = [
+pub const FAMILIES: [[IpAddr; 4]; 2] = [
     [SESSION_HOST, OPERATIONS, WEB, SHORTCUTS],
     [SESSION_HOST6, OPERATIONS6, WEB6, SHORTCUTS6],
 ];
 
-fn servers(lab: &Lab) -> Vec<Listening> {
+pub fn servers(lab: &Lab) -> Vec<Listening> {
     let addresses = [WEB, WEB6, SHORTCUTS, SHORTCUTS6];
     let ports = [80, 443, 8080];
     let all = addresses
@@ -136,7 +136,7 @@ fn servers(lab: &Lab) -> Vec<Listening> {
 }
 
 #[track_caller]
-fn passes(from: &Namespace, source: IpAddr, to: IpAddr, port: u16) {
+pub fn passes(from: &Namespace, source: IpAddr, to: IpAddr, port: u16) {
     open((from, source), to, port).unwrap_or_else(|error| panic!("{source} {to} {port}: {error}"));
 }
 

@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::process::Output;
 
 use tempfile::TempDir;
 
 use crate::lab::address::*;
 use crate::lab::capture::Capture;
 use crate::lab::{Lab, Namespace};
+
+/// The program.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_wanshift");
 
 /// The device whose tree shapes what arrives over a circuit.
 pub const DOWN: &str = "wanshift-down";
@@ -90,6 +94,11 @@ impl Host {
         self.directory.path().join("config")
     }
 
+    /// A file beside the policy and the state.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
     /// Writes a policy file, which the program then accepts as one of an administrator's.
     pub fn write(&self, file: &str, text: &str) {
         use std::os::unix::fs::PermissionsExt;
@@ -109,17 +118,29 @@ impl Host {
     /// Runs the program on the edge; it must succeed. Returns what it prints.
     #[track_caller]
     pub fn wanshift(&self, verb: &[&str]) -> String {
-        let state = self.directory.path().join("state");
-        let config = self.config();
-        let mut arguments = vec![
-            "--config",
-            config.to_str().unwrap(),
-            "--state",
-            state.to_str().unwrap(),
+        let arguments = self.arguments(verb);
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        self.lab.edge().run(PROGRAM, &arguments)
+    }
+
+    /// Runs the program on the edge, whatever comes of it.
+    pub fn try_wanshift(&self, verb: &[&str]) -> Output {
+        let arguments = self.arguments(verb);
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        self.lab.edge().try_run(PROGRAM, &arguments)
+    }
+
+    /// What the program is told for that verb.
+    pub fn arguments(&self, verb: &[&str]) -> Vec<String> {
+        let path = |path: PathBuf| path.to_str().unwrap().to_owned();
+        let places = [
+            ("--config", self.config()),
+            ("--state", self.file("state")),
+            ("--socket", self.file("run/wanshift.sock")),
         ];
-        arguments.extend(verb);
-        let program = env!("CARGO_BIN_EXE_wanshift");
-        self.lab.edge().run(program, &arguments)
+        let places = places.map(|(flag, at)| [flag.to_owned(), path(at)]);
+        let verb = verb.iter().map(|word| (*word).to_owned());
+        places.into_iter().flatten().chain(verb).collect()
     }
 
     /// Bytes that each place on a device has sent, by its name in the policy. What came over a circuit is

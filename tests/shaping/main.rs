@@ -12,14 +12,17 @@
 mod arrival;
 mod aside;
 mod blocked;
+mod browsing;
 mod ceilings;
 mod classification;
 mod conservation;
 mod control;
 mod crossing;
+mod daemon;
 mod down;
 mod foreign;
 mod frames;
+mod hand;
 mod host;
 #[path = "../lab/mod.rs"]
 mod lab;
@@ -27,6 +30,7 @@ mod landing;
 mod lending;
 mod line;
 mod paced;
+mod saturation;
 mod sharing;
 mod stock;
 mod tail;
