@@ -37,7 +37,7 @@ impl Server {
                 .build()
                 .unwrap();
             runtime.block_on(async {
-                let listener = http::bind((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
+                let listener = http::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
                 told.send(listener.local_addr().unwrap()).unwrap();
                 http::serve_within(listener, snapshots, limits)
                     .await
@@ -197,7 +197,7 @@ fn an_address_that_others_reach_is_refused() {
             "192.0.2.1:9469",
             "[::ffff:192.0.2.1]:9469",
         ] {
-            let error = http::bind(address.parse().unwrap()).await.unwrap_err();
+            let error = http::bind(address.parse().unwrap()).unwrap_err();
             assert!(matches!(error, HttpError::NotLoopback { .. }), "{error}");
             let text = error.to_string();
             assert!(
@@ -209,8 +209,8 @@ fn an_address_that_others_reach_is_refused() {
         let (_publish, snapshots) = watch::channel(Exporter::new("1").snapshot());
         let served = http::serve(listener, snapshots).await;
         assert!(matches!(served, Err(HttpError::NotLoopback { .. })));
-        let taken = http::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
-        let again = http::bind(taken.local_addr().unwrap()).await;
+        let taken = http::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let again = http::bind(taken.local_addr().unwrap());
         assert!(matches!(again, Err(HttpError::Bind { .. })));
     });
 }

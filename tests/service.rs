@@ -8,12 +8,16 @@
 
 mod common;
 
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
+use common::daemon::Daemon;
 use common::host::{EdgeHost, assert_same, dump};
-use common::service::{self, SERVICE, as_service, give, give_state, make_user};
+use common::service::{self, SERVICE, as_service, give, give_state, make_user, with_socket};
 use common::{in_namespace, sh};
+use nix::sched::{CloneFlags, unshare};
 use wanshift::store::{Lock, Store};
 
 /// Who owns each file of the state directory.
@@ -258,5 +262,110 @@ fn stock_the_kernel_loads_the_modules_that_the_service_needs() {
             assert!(loaded(module), "{module}");
         }
         service::wanshift(&host, &["teardown"]);
+    });
+}
+
+/// What is answered at `path`.
+fn asked(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text
+}
+
+#[test]
+fn the_daemon_does_all_of_it_as_the_services_user() {
+    in_namespace(|| {
+        let host = EdgeHost::new("0s");
+        give_state(&host);
+        sh("ip link set lo up");
+        let before = dump();
+        let metrics = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut daemon = Daemon::start_as(&host, with_socket(&host, &metrics, &[]), &[]);
+        // As `systemctl reload` does.
+        service::wanshift(&host, &["apply"]);
+        daemon.wait_for_phase("nominal");
+        let text = asked(metrics.local_addr().unwrap(), "/metrics");
+        assert!(text.contains("wanshift_healthy 1"), "{text}");
+        host.wanshift(&["phase", "telework"]);
+        daemon.wait_for_phase("telework");
+        let block = || sh("nft list ruleset").contains("chain block.browsing-in-session");
+        let shaped = || sh("tc class show dev wan0").contains("rate 220Mbit");
+        assert!(block() && shaped());
+        let held = dump();
+        // Somebody else's work is put right.
+        sh("nft flush ruleset; tc qdisc del dev wan0 root");
+        daemon.wait_for("the repair", |_| dump() == held);
+        // A change that is not confirmed goes back.
+        host.wanshift(&["phase", "nominal", "--confirm-within", "1s"]);
+        daemon.wait_for("the way back", |status| {
+            status["pending"].is_null() && block() && shaped()
+        });
+        host.wanshift(&["phase", "nominal", "--confirm-within", "10m"]);
+        host.wanshift(&["confirm"]);
+        assert!(!block());
+        host.wanshift(&["rollback"]);
+        daemon.wait_for_phase("telework");
+        assert!(block());
+        host.wanshift(&["event", "uplink-upgraded"]);
+        daemon.wait_for_phase("upgraded");
+        let status = daemon.wait_for("health", |status| status["healthy"] == true);
+        assert_eq!(status["problems"].as_array().unwrap().len(), 0);
+        all_the_services(&host.state());
+        host.wanshift(&["teardown"]);
+        assert_same(&dump(), &before, "after teardown");
+        assert!(daemon.end().success());
+    });
+}
+
+#[test]
+fn metrics_that_cannot_be_served_keep_the_daemon_from_nothing_else() {
+    in_namespace(|| {
+        let host = EdgeHost::new("0s");
+        sh("ip link set lo up");
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        let command = std::process::Command::new(env!("CARGO_BIN_EXE_wanshift"));
+        let mut daemon = Daemon::start_as(&host, command, &["--http", &address.to_string()]);
+        let status = daemon.wait_for("what is wrong", |status| status["healthy"] == false);
+        let said = status["problems"].to_string();
+        assert!(
+            said.contains("cannot serve metrics") && said.contains("serve"),
+            "{said}"
+        );
+        host.wanshift(&["phase", "telework"]);
+        drop(taken);
+        daemon.wait_for("health", |status| status["healthy"] == true);
+        assert!(asked(address, "/healthz").contains("healthy"));
+        // From elsewhere nobody may ask.
+        drop(daemon);
+        let command = std::process::Command::new(env!("CARGO_BIN_EXE_wanshift"));
+        let mut daemon = Daemon::start_as(&host, command, &["--http", "0.0.0.0:9817"]);
+        let status = daemon.wait_for("what is wrong", |status| status["healthy"] == false);
+        let said = status["problems"].to_string();
+        assert!(said.contains("other hosts could reach it"), "{said}");
+        assert!(TcpStream::connect("127.0.0.1:9817").is_err());
+    });
+}
+
+#[test]
+fn early_at_boot_the_service_blocks_again() {
+    in_namespace(|| {
+        let host = EdgeHost::new("0s");
+        give_state(&host);
+        service::wanshift(&host, &["phase", "telework"]);
+        unshare(CloneFlags::CLONE_NEWNET).unwrap();
+        let told = service::wanshift(&host, &["restore-blocks"]);
+        assert!(
+            told.contains("Blocked again: browsing-in-session"),
+            "{told}"
+        );
+        assert!(sh("nft list ruleset").contains("chain block.browsing-in-session"));
+        all_the_services(&host.state());
     });
 }

@@ -262,6 +262,7 @@ impl Host {
             clock: Box::new(self.clocks.clone()),
             boot: format!("boot-{}", self.boot),
             lock: None,
+            footing: wanshift::keeper::footing::Footing::Firm,
         };
         let mut keeper = Keeper::new(ground).unwrap();
         let facts = DaemonFacts {

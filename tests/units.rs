@@ -9,12 +9,14 @@
 mod common;
 
 use std::collections::BTreeSet;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use common::daemon::Daemon;
 use common::host::EdgeHost;
-use common::in_namespace;
-use common::service::{as_service, give_state};
+use common::service::{as_service, give_state, with_socket};
+use common::{in_namespace, sh};
 use tempfile::TempDir;
 
 const SERVICE: &str = "wanshift.service";
@@ -231,6 +233,44 @@ fn let_through(unit: &str) -> Option<BTreeSet<String>> {
     Some(all)
 }
 
+/// What a trace of `what` shows that was called, and how many files were opened to be written. All of it is within what the
+/// unit of the service allows.
+fn within(
+    host: &EdgeHost,
+    trace: &Path,
+    allowed: &BTreeSet<String>,
+    what: &str,
+) -> (BTreeSet<String>, usize) {
+    let trace = std::fs::read_to_string(trace).unwrap();
+    let (mut met, mut writes) = (BTreeSet::new(), 0);
+    for line in trace.lines() {
+        // The process, the call and what it was given; or how an earlier one, or the process, ended.
+        let said = line.split_once(' ').unwrap().1.trim_start();
+        let Some((call, given)) = said.split_once('(') else {
+            continue;
+        };
+        if call.chars().any(|c| !c.is_ascii_alphanumeric() && c != '_') {
+            continue;
+        }
+        assert!(allowed.contains(call), "{what}: {line}");
+        let code = given.contains("PROT_WRITE|PROT_EXEC");
+        assert!(!code, "MemoryDenyWriteExecute: {line}");
+        if call == "socket" {
+            let family = given.split(',').next().unwrap();
+            has(SERVICE, "RestrictAddressFamilies", family);
+        }
+        let written = ["O_WRONLY", "O_RDWR", "O_CREAT"];
+        if call == "openat" && written.iter().any(|how| given.contains(how)) {
+            let file = Path::new(given.split('"').nth(1).unwrap());
+            let may = file.starts_with(host.state()) || file == Path::new("/dev/null");
+            assert!(may, "ProtectSystem: {line}");
+            writes += 1;
+        }
+        met.insert(call.to_owned());
+    }
+    (met, writes)
+}
+
 /// The filter answers with an error what it does not let through; here nothing filters, so what the program
 /// does and the units forbid is found in a trace.
 #[test]
@@ -246,6 +286,7 @@ fn the_program_does_nothing_that_its_unit_forbids() {
         for verb in [
             &["apply"][..],
             &["phase", "telework"],
+            &["restore-blocks"],
             &["event", "uplink-upgraded"],
             &["condition"],
             &["plan"],
@@ -258,33 +299,7 @@ fn the_program_does_nothing_that_its_unit_forbids() {
                 return;
             };
             assert!(output.status.success(), "{verb:?}: {}", text(&output));
-            let trace = std::fs::read_to_string(&trace).unwrap();
-            let (mut met, mut writes) = (BTreeSet::new(), 0);
-            for line in trace.lines() {
-                // The process, the call and what it was given; or how an earlier one, or the process, ended.
-                let said = line.split_once(' ').unwrap().1.trim_start();
-                let Some((call, given)) = said.split_once('(') else {
-                    continue;
-                };
-                if call.chars().any(|c| !c.is_ascii_alphanumeric() && c != '_') {
-                    continue;
-                }
-                assert!(allowed.contains(call), "{verb:?}: {line}");
-                let code = given.contains("PROT_WRITE|PROT_EXEC");
-                assert!(!code, "MemoryDenyWriteExecute: {line}");
-                if call == "socket" {
-                    let family = given.split(',').next().unwrap();
-                    has(SERVICE, "RestrictAddressFamilies", family);
-                }
-                let written = ["O_WRONLY", "O_RDWR", "O_CREAT"];
-                if call == "openat" && written.iter().any(|how| given.contains(how)) {
-                    let file = Path::new(given.split('"').nth(1).unwrap());
-                    let may = file.starts_with(host.state()) || file == Path::new("/dev/null");
-                    assert!(may, "ProtectSystem: {line}");
-                    writes += 1;
-                }
-                met.insert(call.to_owned());
-            }
+            let (met, writes) = within(&host, &trace, &allowed, &format!("{verb:?}"));
             assert!(met.contains("execve") && writes > 0, "{verb:?}: {met:?}");
             if verb == ["condition"] {
                 let asked = ["adjtimex", "clock_adjtime"]
@@ -293,5 +308,53 @@ fn the_program_does_nothing_that_its_unit_forbids() {
                 assert!(asked, "{met:?}");
             }
         }
+    });
+}
+
+#[test]
+fn the_daemon_does_nothing_that_its_unit_forbids() {
+    in_namespace(|| {
+        let Some(allowed) = let_through(SERVICE) else {
+            return;
+        };
+        let host = EdgeHost::new("300ms");
+        give_state(&host);
+        let trace = host.state().join("trace");
+        sh("ip link set lo up");
+        let metrics = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        if run(Command::new("strace").arg("--version")).is_none() {
+            return;
+        }
+        let strace = ["strace", "-f", "-qq", "-o", trace.to_str().unwrap()];
+        let command = with_socket(&host, &metrics, &strace);
+        let mut daemon = Daemon::start_as(&host, command, &[]);
+        host.wanshift(&["phase", "telework"]);
+        daemon.wait_for_phase("telework");
+        sh("nft flush ruleset");
+        daemon.wait_for("the repair", |_| {
+            sh("nft list ruleset").contains("chain block.")
+        });
+        host.wanshift(&["phase", "nominal", "--confirm-within", "1s"]);
+        daemon.wait_for("the way back", |status| status["pending"].is_null());
+        let mut asker = std::net::TcpStream::connect(metrics.local_addr().unwrap()).unwrap();
+        asker
+            .write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            .unwrap();
+        let mut text = String::new();
+        asker.read_to_string(&mut text).unwrap();
+        assert!(text.contains("wanshift_healthy"), "{text}");
+        host.wanshift(&["teardown"]);
+        // The program, not the one that traces it.
+        let pid = daemon.status().unwrap()["daemon"]["pid"].to_string();
+        sh(&format!("kill -TERM {pid}"));
+        daemon.wait();
+        // What the shell did before is none of its doing.
+        let text = std::fs::read_to_string(&trace).unwrap();
+        let program = env!("CARGO_BIN_EXE_wanshift");
+        let begins = text.find(&format!("execve(\"{program}\"")).unwrap();
+        let begins = text[..begins].rfind('\n').map_or(0, |end| end + 1);
+        std::fs::write(&trace, &text[begins..]).unwrap();
+        let (met, writes) = within(&host, &trace, &allowed, "run");
+        assert!(writes > 0 && met.contains("accept4"), "{met:?}");
     });
 }

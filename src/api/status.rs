@@ -92,11 +92,13 @@ pub enum Stage {
     Sample,
     /// What something outside should have brought: a device that is not there, a date not to be believed.
     Wait,
+    /// Serving metrics.
+    Serve,
 }
 
 impl Stage {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Policy,
         Self::Store,
         Self::Observe,
@@ -104,6 +106,7 @@ impl Stage {
         Self::Apply,
         Self::Sample,
         Self::Wait,
+        Self::Serve,
     ];
 
     /// Its name.
@@ -117,6 +120,7 @@ impl Stage {
             Self::Apply => "apply",
             Self::Sample => "sample",
             Self::Wait => "wait",
+            Self::Serve => "serve",
         }
     }
 }

@@ -8,10 +8,11 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use super::output::Output;
 use super::{Global, OpenKernel, place, ssh};
 use crate::api::{Answer, Failure, Order, Request, SchemaVersion, Status, Talk};
-use crate::clock::{SystemClock, boot_id};
+use crate::clock::{Clock, SystemClock, boot_id};
 use crate::control;
 use crate::control::client::{self, ClientError};
 use crate::executor::change::take_out;
+use crate::keeper::footing::{self, Footing};
 use crate::keeper::take_out::TornDown;
 use crate::keeper::{Came, Ground, Keeper, words};
 use crate::store::{Lock, LockError, Store};
@@ -160,7 +161,9 @@ fn keeper(
             Err(LockError::Store(error)) => return Err(Refused::Unusable(error.into())),
             Err(held @ LockError::Held { .. }) => return Err(Refused::Failed(held.into())),
         };
-        let store = Store::open(&state).map_err(|error| Refused::Unusable(error.into()))?;
+        let at = SystemClock.date();
+        let store = footing::open_for(request, global.config(), &state, at, output)
+            .map_err(Refused::Unusable)?;
         (Some(lock), store)
     };
     let ground = Ground {
@@ -171,6 +174,7 @@ fn keeper(
         clock: Box::new(SystemClock),
         boot: boot_id()?,
         lock,
+        footing: Footing::Firm,
     };
     Ok(Keeper::new(ground)?)
 }

@@ -9,6 +9,7 @@ mod desk;
 mod output;
 mod place;
 mod plan;
+mod restore;
 mod run;
 mod ssh;
 
@@ -108,6 +109,8 @@ enum Verb {
         #[arg(long)]
         shaping_only: bool,
     },
+    /// Block what is to be blocked, early at boot: adds to the packet filter, and only where nothing of ours is in it
+    RestoreBlocks,
     /// Be the daemon: hold what should hold, as time passes and the operator acts
     Run(run::RunArgs),
 }
@@ -148,6 +151,7 @@ pub fn run(
         (None, Verb::Check(args)) => check::check(global, args, kernel, output),
         (None, Verb::Plan(args)) => plan::plan(global, args, kernel, output),
         (None, Verb::Run(args)) => run::run(global, args, output),
+        (None, Verb::RestoreBlocks) => restore::restore_blocks(global, kernel, output),
         (None, _) => Ok(0),
     };
     outcome.unwrap_or_else(|failure| output.failure(&failure))
@@ -183,6 +187,6 @@ fn order(verb: &Verb) -> Option<Order> {
         Verb::Condition {
             what: None | Some(condition::What::List),
         } => Order::Conditions,
-        Verb::Check(_) | Verb::Plan(_) | Verb::Run(_) => return None,
+        Verb::Check(_) | Verb::Plan(_) | Verb::RestoreBlocks | Verb::Run(_) => return None,
     })
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::unistd::{Uid, User};
 
 use super::Global;
-use crate::api::Failure;
+use crate::api::{Failure, Talk};
 
 /// Where what must outlive a restart is kept, where nobody says otherwise.
 const STATE: &str = "/var/lib/wanshift";
@@ -21,6 +21,15 @@ pub fn state(global: &Global) -> Result<PathBuf, Failure> {
         Some(state) => Ok(state.clone()),
         None => Ok(setting(global, "state")?.unwrap_or_else(|| STATE.into())),
     }
+}
+
+/// The same; where the host's file cannot be read, the usual one, and that is said: a host on its way up has nobody
+/// to ask.
+pub fn state_or_usual(global: &Global, talk: &mut dyn Talk) -> PathBuf {
+    state(global).unwrap_or_else(|failure| {
+        talk.say(&format!("note: {failure}; going on with {STATE}"));
+        STATE.into()
+    })
 }
 
 /// Where the daemon listens, likewise.

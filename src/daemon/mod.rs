@@ -4,11 +4,15 @@
 //! It runs on one thread. What it does with the kernel and the store takes milliseconds and is done in place: nothing
 //! is ever half done when the next thing is looked at.
 
+mod pulse;
+mod serving;
 mod signals;
 mod watchdog;
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,15 +21,16 @@ use crate::api::{
 };
 use crate::clock::{Clock, SystemClock, boot_id};
 use crate::control::{self, Ask, Replies, Server};
-use crate::http;
-use crate::keeper::{Came, Ground, Keeper};
+use crate::keeper::{Came, Ground, Keeper, footing};
 use crate::kernel::Host;
 use crate::kernel::watch::Watch;
 use crate::metrics::{Exporter, Snapshot};
 use crate::model::daemon::OnExit;
 use crate::policy::Style;
-use crate::store::{Lock, RecordId, Store};
+use crate::store::RecordId;
 use crate::units::Moment;
+use pulse::Pulsed;
+use serving::Serving;
 use signals::{Signal, Signals};
 use watchdog::Watchdog;
 
@@ -57,7 +62,7 @@ pub fn run(settings: Settings) -> Result<(), Failure> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let mut daemon = Daemon::begin(settings).await?;
+        let mut daemon = Daemon::begin(settings)?;
         daemon.serve().await;
         daemon.end();
         Ok(())
@@ -75,26 +80,30 @@ struct Daemon {
     asker: Option<(RecordId, Replies)>,
     exporter: Exporter,
     snapshots: tokio::sync::watch::Sender<Arc<Snapshot>>,
-    watchdog: Watchdog,
+    serving: Serving,
+    watchdog: Rc<RefCell<Watchdog>>,
     sample_due: Moment,
 }
 
 impl Daemon {
-    async fn begin(settings: Settings) -> Result<Self, Failure> {
+    fn begin(settings: Settings) -> Result<Self, Failure> {
         let signals = Signals::listen()?;
-        let lock = Lock::take(&settings.state, &settings.holder)?;
-        let store = Store::open(&settings.state)?;
+        let places = settings.socket.parent().map(Path::to_owned);
+        let places = places.into_iter().chain([std::env::temp_dir()]).collect();
+        let found = footing::find(&settings.state, &settings.holder, places)?;
+        let watchdog = Rc::new(RefCell::new(Watchdog::new()));
         let host = Host::open()?;
         let mut watch = Watch::open()?;
         watch.mute(host.port());
         let mut keeper = Keeper::new(Ground {
             config: settings.config.clone(),
             state: settings.state.clone(),
-            kernel: Box::new(host),
-            store,
+            kernel: Box::new(Pulsed::new(host, Rc::clone(&watchdog))),
+            store: found.store,
             clock: Box::new(SystemClock),
             boot: boot_id()?,
-            lock: Some(lock),
+            lock: found.lock,
+            footing: found.footing,
         })?;
         let since = SystemClock.date();
         let facts = DaemonFacts {
@@ -106,21 +115,16 @@ impl Daemon {
         let group = control::group()
             .map_err(|error| format!("cannot look up the group of the daemon's socket: {error}"))?;
         let (server, asks) = Server::bind(&settings.socket, group)?;
-        let listener = http::bind(settings.http).await?;
         let exporter = Exporter::new(env!("CARGO_PKG_VERSION"));
         let (snapshots, seen) = tokio::sync::watch::channel(exporter.snapshot());
-        tokio::spawn(async move {
-            if let Err(error) = http::serve(listener, seen).await {
-                tracing::error!(%error, "no metrics any more");
-            }
-        });
+        tracing::info!("listening at {}", settings.socket.display());
+        let mut serving = Serving::new(settings.http, seen);
+        if let Some(tried) = serving.look(SystemClock.now()) {
+            keeper.serves(tried);
+        }
+        // Who asks from now on waits for what is to be finished first.
+        Watchdog::ready();
         keeper.start(&mut Silent);
-        tracing::info!(
-            "listening at {} and http://{}/metrics",
-            settings.socket.display(),
-            settings.http
-        );
-        let watchdog = Watchdog::begin();
         Ok(Self {
             settings,
             keeper,
@@ -131,6 +135,7 @@ impl Daemon {
             asker: None,
             exporter,
             snapshots,
+            serving,
             watchdog,
             sample_due: Moment::default(),
         })
@@ -140,7 +145,7 @@ impl Daemon {
     async fn serve(&mut self) {
         loop {
             self.do_what_is_due();
-            self.watchdog.feed(SystemClock.now());
+            self.watchdog.borrow_mut().feed(SystemClock.now());
             let due = self.keeper.next_deadline();
             let due = due.map_or(self.sample_due, |due| due.min(self.sample_due));
             let pause = due.since(SystemClock.now());
@@ -165,6 +170,9 @@ impl Daemon {
         if self.sample_due <= now {
             // A sample that is late is not caught up with.
             self.sample_due = now.plus(self.settings.sample);
+            if let Some(tried) = self.serving.look(now) {
+                self.keeper.serves(tried);
+            }
             self.keeper.sample();
             let status = Arc::new(self.keeper.status());
             self.snapshots.send_replace(self.exporter.publish(status));
@@ -181,7 +189,7 @@ impl Daemon {
             if let Some(came) = came {
                 self.over(came);
             }
-            self.watchdog.feed(SystemClock.now());
+            self.watchdog.borrow_mut().feed(SystemClock.now());
         }
         self.dismiss();
     }

@@ -1,6 +1,7 @@
 //! What systemd is told: that the daemon is ready, that its loop goes round, that it ends.
 //!
-//! The loop itself feeds the watchdog, no thread beside it: a loop that hangs is found out.
+//! The loop itself feeds the watchdog, and each thing that it asks of the kernel; no thread beside it: a loop that hangs is
+//! found out.
 
 use std::time::Duration;
 
@@ -17,13 +18,17 @@ pub struct Watchdog {
 }
 
 impl Watchdog {
-    /// Says that the daemon is ready. Where no systemd listens, nothing is said here or later.
-    pub fn begin() -> Self {
-        say(NotifyState::Ready);
+    /// One that has said nothing yet. Where no systemd listens, nothing is said later either.
+    pub fn new() -> Self {
         Self {
             every: watchdog_enabled().map(|patience| patience / 4),
             fed: Moment::default(),
         }
+    }
+
+    /// Says that the daemon listens.
+    pub fn ready() {
+        say(NotifyState::Ready);
     }
 
     /// Says that the loop goes round.

@@ -419,17 +419,21 @@ impl Executor<'_> {
         }
     }
 
-    /// Brings back what the kernel held before a change. Says how much was written.
+    /// Brings back what the kernel held before a change, even where that cannot be put on record: what is not to
+    /// stay does not wait for room on a disk. Says how much was written.
     ///
     /// # Errors
-    /// Where it does not come back: it is on record then as stuck, to be tried again.
+    /// Where it does not come back: it is on record then as stuck, to be tried again. [`ChangeError::Store`] where it
+    /// came back, and that is not on record.
     pub fn take_back(
         &mut self,
         record: &Record,
         names: &Names,
         why: &str,
     ) -> Result<usize, ChangeError> {
-        self.store.turn_back(record.id, RecordState::Undoing, why)?;
+        if let Err(error) = self.store.turn_back(record.id, RecordState::Undoing, why) {
+            tracing::warn!(%error, "a change is taken back that is not on record as such");
+        }
         match self.reach_stored(record, &record.change.way_back, names) {
             Ok(writes) => {
                 self.store

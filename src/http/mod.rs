@@ -33,14 +33,29 @@ pub type Snapshots = watch::Receiver<Arc<Snapshot>>;
 /// The paths that there are.
 const PATHS: &str = "/metrics, /healthz, /status";
 
-/// Listens on a loopback address.
+/// Listens on a loopback address, within a runtime.
 ///
 /// # Errors
 /// Where the address can be reached from other hosts, and where it is not to be had.
-pub async fn bind(address: SocketAddr) -> Result<TcpListener, HttpError> {
+pub fn bind(address: SocketAddr) -> Result<TcpListener, HttpError> {
     on_loopback(address)?;
-    let listener = TcpListener::bind(address).await;
+    let listener = std::net::TcpListener::bind(address).and_then(to_wait_at);
     listener.map_err(|cause| HttpError::Bind { address, cause })
+}
+
+/// Listens on a socket that somebody else opened, and leaves it open.
+///
+/// # Errors
+/// Where its address can be reached from other hosts, and where it is no such socket.
+pub fn take(given: &std::net::TcpListener) -> Result<TcpListener, HttpError> {
+    on_loopback(given.local_addr().map_err(HttpError::Serve)?)?;
+    let listener = given.try_clone().and_then(to_wait_at);
+    listener.map_err(HttpError::Serve)
+}
+
+fn to_wait_at(listener: std::net::TcpListener) -> std::io::Result<TcpListener> {
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
 }
 
 /// Serves, until it is dropped.

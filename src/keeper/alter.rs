@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::confirm::waits;
+use super::footing::Way;
 use super::look::ITSELF;
 use super::plan::{PlanResult, describe, text};
 use super::{Asked, Came, InForce, Keeper, Reached, files, words};
@@ -211,7 +212,10 @@ impl Keeper {
             instead_of,
         };
         self.going = None;
-        match self.executor().begin_change(order, prospect, terms)? {
+        let begun = self.executor().begin_change(order, prospect, terms)?;
+        self.going_back = None;
+        self.try_to_keep_copy();
+        match begun {
             Some(underway) => {
                 self.going = Some(Going {
                     underway,
@@ -286,12 +290,21 @@ impl Keeper {
     }
 
     fn settle(&mut self, going: Going, outcome: Result<(), Stop>) -> Result<Answer, Failure> {
+        let way = if outcome.is_ok() {
+            Way::There
+        } else {
+            Way::Back
+        };
         let settled = self.executor().settle(&going.underway, outcome);
         self.looks.soon();
         let writes = match settled {
             Ok(writes) => writes,
             Err(error) => {
                 self.reached = None;
+                if let ChangeError::Store(_) = &error {
+                    let failure = Failure::from(error);
+                    return Err(self.owe(&going, way, &failure));
+                }
                 let failure = Failure::from(error);
                 // What came about by itself is tried again; who orders something does that himself.
                 if going.underway.record.change.actor == ITSELF {
@@ -304,10 +317,7 @@ impl Keeper {
         self.troubles.over(Stage::Apply);
         self.reached = Some(Reached::of(&going.underway.prospect));
         self.in_force = Some(going.policy);
-        // The change is done; what is not on record now is put there with the next look.
-        if let Err(failure) = self.note_blocks() {
-            self.fail(Stage::Store, &failure);
-        }
+        self.try_to_note_blocks();
         let phase = going.underway.prospect.engine.phase();
         let mut text = if writes == 0 {
             String::new()

@@ -6,10 +6,12 @@ use serde::Serialize;
 
 use super::alter::{Stance, engine};
 use super::{Asked, Came, Keeper, words};
-use crate::api::{Answer, Failure, Insist, Order, Talk};
+use crate::api::{Answer, Failure, Insist, Order, Stage, Talk};
+use crate::executor::error::ChangeError;
 use crate::model::filter::Table;
 use crate::model::names::PhaseName;
 use crate::store::{Confirm, Extent, Record, RecordState};
+use crate::units::Moment;
 
 /// What `confirm` and `rollback` print as JSON where they end what waits.
 #[derive(Debug, Serialize)]
@@ -67,7 +69,11 @@ impl Keeper {
     ) -> Result<Came, Failure> {
         let mut changes = changes;
         if let Some(record) = self.store.unfinished()? {
-            let writes = self.take_back(&record, &format!("rolled back by {}", asked.actor))?;
+            let why = format!("rolled back by {}", asked.actor);
+            // Who orders it can wait for a disk that takes it.
+            self.store
+                .turn_back(record.id, RecordState::Undoing, &why)?;
+            let writes = self.take_back(&record, &why)?;
             changes = changes.saturating_sub(1);
             if changes == 0 {
                 let settled = Settled {
@@ -119,44 +125,84 @@ impl Keeper {
     pub(super) fn take_back(&mut self, record: &Record, why: &str) -> Result<usize, Failure> {
         self.going = None;
         let before = record.change.before.as_ref();
-        self.keep_out(
+        let kept_out = self.keep_out(
             record.change.policy_to,
             before.and_then(|before| before.policy),
-        )?;
+        );
+        if let Err(error) = kept_out {
+            // What is not to stay does not wait for room on a disk.
+            tracing::warn!(%error, "what is taken back may be taken in again at the next start");
+        }
         let names = self.names()?;
+        self.going_back = Some(record.id);
         let taken = self.executor().take_back(record, &names, why);
         self.reached = None;
-        self.looks.soon();
+        if let Err(ChangeError::Store(_)) = &taken {
+            self.looks.later();
+        } else {
+            self.looks.soon();
+            self.going_back = None;
+        }
         let writes = taken?;
         tracing::warn!("`{}` was taken back: {why}", record.change.what);
         self.take_policy_from_store()?;
         let table = record.change.way_back.table.as_ref();
-        self.note_holding(table.map(Table::blocks).unwrap_or_default())?;
+        let holding = table.map(Table::blocks).unwrap_or_default();
+        if let Err(failure) = self.note_holding(holding) {
+            self.fail(Stage::Store, &failure);
+        }
         Ok(writes)
     }
 
-    /// Undoes the change that waits to be confirmed where its time is over.
-    pub(super) fn expire(&mut self) -> Result<(), Failure> {
-        let Some((boot, until)) = self.store.confirm_due()? else {
-            return Ok(());
-        };
-        if boot == self.boot && until > self.clock.now() {
-            return Ok(());
+    /// Undoes the change that waits to be confirmed where its time is over, and the one that went back where that is
+    /// not on record.
+    pub(super) fn expire(&mut self) -> Result<Expired, Failure> {
+        if self.going_back.is_none() && self.store.confirm_due()?.is_none() {
+            return Ok(Expired::No);
         }
-        let Some(record) = self.store.unfinished()?.filter(waits) else {
-            return Ok(());
-        };
-        if self.is_overdue(&record) {
-            self.take_back(&record, "it was not confirmed in time")?;
+        let record = self.store.unfinished()?;
+        let tried = self.went_back(record.as_ref());
+        if !tried {
+            // It is closed, or another took its place.
+            self.going_back = None;
         }
-        Ok(())
+        let Some(record) = record.filter(|record| tried || waits(record)) else {
+            return Ok(Expired::No);
+        };
+        let now = self.clock.now();
+        if !tried && !self.is_overdue(&record) {
+            return Ok(Expired::No);
+        }
+        if tried && !self.troubles.is_due(Stage::Apply, now) {
+            return Ok(Expired::Owed);
+        }
+        self.take_back(&record, "it was not confirmed in time, or failed")?;
+        Ok(Expired::No)
+    }
+
+    /// Whether `record` is of a change that went back, or tried to, though the store does not say so.
+    fn went_back(&self, record: Option<&Record>) -> bool {
+        self.going_back.is_some() && record.map(|record| record.id) == self.going_back
+    }
+
+    /// When the change that waits to be confirmed is undone: at once where the machine was started anew since.
+    pub(super) fn confirm_due(&self) -> Option<Moment> {
+        if self.going_back.is_some() {
+            return self.troubles.when(Stage::Apply);
+        }
+        let (boot, until) = self.store.confirm_due().ok().flatten()?;
+        Some(if boot == self.boot {
+            until
+        } else {
+            Moment::default()
+        })
     }
 
     /// Whether the time to confirm a change is over: by the clock of its boot, and always under another.
     pub(super) fn is_overdue(&self, record: &Record) -> bool {
         let confirm = record.change.confirm;
         let over = confirm.is_some_and(|confirm| confirm.until <= self.clock.now());
-        over || record.change.boot != self.boot
+        over || record.change.boot != self.boot || self.went_back(Some(record))
     }
 
     /// A second change beside one that waits to be confirmed is refused; the same again gives more time.
@@ -215,6 +261,15 @@ impl Keeper {
         );
         Answer::of(&settled, text).map(Came::Answer)
     }
+}
+
+/// What became of a change whose time is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Expired {
+    /// There is none any more.
+    No,
+    /// It went back, and that is not on record: nothing else may be done before it is.
+    Owed,
 }
 
 /// Whether a change is undone unless it is confirmed.

@@ -1,14 +1,14 @@
 //! Looks after what was reached: what somebody else changed is put right, and what time, devices or conditions
 //! change is carried out.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::alter::{Stance, engine};
+use super::confirm::Expired;
+use super::footing::Footing;
 use super::{Came, Keeper, Reached, known, words};
 use crate::api::{Answer, Failure, Repairs, Silent, Stage, Talk};
 use crate::clock::Clock;
-use crate::engine::Engine;
 use crate::engine::dates::{Dates, SavedDates};
 use crate::executor::change::Order;
 use crate::executor::converge;
@@ -16,13 +16,11 @@ use crate::executor::survey::{Prospect, prospect_with};
 use crate::kernel::Scope;
 use crate::lower::{Absent, missing};
 use crate::model::desired::Standing;
-use crate::model::filter::Table;
-use crate::model::names::BlockName;
 use crate::model::readings::WallClock;
 use crate::model::state::KernelState;
 use crate::plan::{Bounds, Goal, diff};
 use crate::policy::Policy;
-use crate::store::{Began, Extent, RecordState};
+use crate::store::{Extent, RecordState};
 use crate::units::Moment;
 
 /// Who orders what comes about by itself.
@@ -120,6 +118,9 @@ impl Keeper {
         if let Some(next) = self.next_step() {
             return Some(next);
         }
+        if self.is_blind() {
+            return self.troubles.when(Stage::Store);
+        }
         let anyway = self.looks.last.map(|last| last.plus(ANYWAY));
         [
             self.looks.due,
@@ -132,16 +133,6 @@ impl Keeper {
         .into_iter()
         .flatten()
         .min()
-    }
-
-    /// When the change that waits to be confirmed is undone: at once where the machine was started anew since.
-    fn confirm_due(&self) -> Option<Moment> {
-        let (boot, until) = self.store.confirm_due().ok().flatten()?;
-        Some(if boot == self.boot {
-            until
-        } else {
-            Moment::default()
-        })
     }
 
     pub(super) fn by_itself(&self, what: String) -> Order {
@@ -160,10 +151,20 @@ impl Keeper {
         if let Some(next) = self.next_step() {
             return if next <= now { self.step(talk) } else { None };
         }
-        if let Err(failure) = self.expire() {
-            self.looks.later();
-            self.fail(Stage::Apply, &failure);
+        self.regain_in_time(now);
+        if self.is_blind() {
+            self.looks.due = None;
+            self.looks.last = Some(now);
             return None;
+        }
+        match self.expire() {
+            Ok(Expired::No) => {}
+            Ok(Expired::Owed) => return None,
+            Err(failure) => {
+                self.looks.later();
+                self.fail(Stage::Apply, &failure);
+                return None;
+            }
         }
         let due = self.next_deadline().is_some_and(|due| due <= now);
         if due {
@@ -172,12 +173,20 @@ impl Keeper {
             self.conditions_due = None;
             self.looks.calendar_due = None;
             self.looks.rules = Rules::AsLeft;
-            match self.look_after() {
+            let looked = self.look_after();
+            let looked = match (looked, self.unwritten.take()) {
+                (Ok(()), Some(failure)) => Err((Stage::Store, failure)),
+                (looked, _) => looked,
+            };
+            match looked {
                 // What was begun is not done.
                 Ok(()) if self.going.is_some() => {}
                 Ok(()) => {
-                    for stage in [Stage::Store, Stage::Observe, Stage::Plan, Stage::Apply] {
+                    for stage in [Stage::Observe, Stage::Plan, Stage::Apply] {
                         self.troubles.over(stage);
+                    }
+                    if self.is_firm() {
+                        self.troubles.over(Stage::Store);
                     }
                 }
                 Err((stage, failure)) => self.fail(stage, &failure),
@@ -191,17 +200,30 @@ impl Keeper {
 
     pub(super) fn fail(&mut self, stage: Stage, failure: &Failure) {
         let (at, now) = (self.clock.date(), self.clock.now());
-        self.troubles.failed(stage, failure.to_string(), at, now);
+        let what = match (&self.footing, stage) {
+            // What cannot be put on record then has that cause.
+            (Footing::Weak(weak), Stage::Store) => weak.why().to_owned(),
+            _ => failure.to_string(),
+        };
+        self.troubles.failed(stage, what, at, now);
     }
 
     /// Compares what should hold with what the kernel holds.
     fn look_after(&mut self) -> Result<(), (Stage, Failure)> {
         let store = |error: crate::store::StoreError| (Stage::Store, Failure::from(error));
-        if let Some(record) = self.store.unfinished().map_err(store)?
-            && matches!(record.state, RecordState::Undoing | RecordState::Stuck)
-        {
-            let taken = self.take_back(&record, "it was being taken back");
-            return taken.map(|_| ()).map_err(|failure| (Stage::Apply, failure));
+        if let Some(record) = self.store.unfinished().map_err(store)? {
+            let taken_up = match record.state {
+                RecordState::Undoing | RecordState::Stuck => {
+                    self.take_back(&record, "it was being taken back").map(drop)
+                }
+                // It was not finished, or that is not on record.
+                RecordState::Applying => self.recover(None).map(drop),
+                RecordState::Unconfirmed | RecordState::Done | RecordState::Undone => Ok(()),
+            };
+            taken_up.map_err(|failure| (Stage::Apply, failure))?;
+            if record.state != RecordState::Unconfirmed {
+                return Ok(());
+            }
         }
         let Some(intent) = self.store.intent().map_err(store)? else {
             return self.nothing_known();
@@ -219,14 +241,22 @@ impl Keeper {
             return Err((Stage::Policy, why.into()));
         };
         let policy = in_force.policy.clone();
-        let known = self
-            .latched(&policy, &mut Silent)
-            .map_err(|failure| (Stage::Store, failure))?;
+        let latches = self.true_on_disk(&policy).map_err(store)?;
         let pending = self.store.unfinished().map_err(store)?.is_some();
-        if !pending
-            && let Some((phase, what)) = self.next_phase(&policy, &intent, &known.latches)?
-        {
-            let entered = engine(&policy, phase, &known.latches, Stance::Enters)
+        let next = match pending {
+            true => Ok(None),
+            false => self.next_phase(&policy, &intent, &latches),
+        };
+        let next = match next {
+            Ok(next) => next,
+            // Nothing begins by a date that cannot be put on record.
+            Err((_, failure)) => {
+                self.unwritten = Some(failure);
+                None
+            }
+        };
+        if let Some((phase, what)) = next {
+            let entered = engine(&policy, phase, &latches, Stance::Enters)
                 .map_err(Failure::from)
                 .and_then(|engine| {
                     self.because.clear();
@@ -238,7 +268,7 @@ impl Keeper {
                 .map_err(|failure| (Stage::Plan, failure));
         }
         let plan = |failure: Failure| (Stage::Plan, failure);
-        let engine = engine(&policy, intent.phase, &known.latches, Stance::Keeps)
+        let engine = engine(&policy, intent.phase, &latches, Stance::Keeps)
             .map_err(|error| plan(error.into()))?;
         let engine = engine.standing(self.standing(&policy).map_err(plan)?);
         let ids = self.store.ids().map_err(store)?;
@@ -339,37 +369,6 @@ impl Keeper {
         Ok(stood.standing)
     }
 
-    /// Puts on record since when the blocks hold that were reached.
-    pub(super) fn note_blocks(&mut self) -> Result<(), Failure> {
-        let table = self
-            .reached
-            .as_ref()
-            .and_then(|reached| reached.state.table.as_ref());
-        let holding = table.map(Table::blocks).unwrap_or_default();
-        self.note_holding(holding)
-    }
-
-    /// Puts on record since when the blocks `holding` hold. Those that did before keep their time.
-    pub(super) fn note_holding(&mut self, holding: BTreeSet<BlockName>) -> Result<(), Failure> {
-        let mut began = self.store.blocks_began()?;
-        let names: BTreeSet<BlockName> = began.keys().cloned().collect();
-        if names == holding {
-            return Ok(());
-        }
-        began.retain(|name, _| holding.contains(name));
-        for name in holding {
-            began.entry(name).or_insert_with(|| Began {
-                since: self.clock.date(),
-                boot: self.boot.clone(),
-                moment: self.clock.now(),
-            });
-        }
-        self.store.keep_blocks_began(&began)?;
-        // Those that drain have their time from now on.
-        self.looks.soon();
-        Ok(())
-    }
-
     fn say_what_is_missing(&mut self, policy: &Policy, prospect: &Prospect) {
         let missing = missing(policy, &prospect.survey.facts);
         let devices = missing.iter().map(|(device, _)| device.clone());
@@ -387,38 +386,6 @@ impl Keeper {
             told.join(", ")
         );
         self.fail(Stage::Wait, &what.into());
-    }
-
-    /// Blocks alone are to hold.
-    fn hold_blocks(&mut self) -> Result<(), (Stage, Failure)> {
-        let goal = self
-            .blocks_that_stay()
-            .map_err(|failure| (Stage::Plan, failure))?;
-        let names = crate::lower::Names::default();
-        let bounds = Bounds::default();
-        let goal = Goal {
-            state: &goal,
-            names: &names,
-            bounds: &bounds,
-        };
-        converge(self.kernel.as_mut(), &goal, Scope::All)
-            .map(|_| ())
-            .map_err(|error| (Stage::Apply, error.into()))
-    }
-
-    /// What the kernel holds where the shaping is taken out and the blocks of the phase stay.
-    pub(super) fn blocks_that_stay(&mut self) -> Result<KernelState, Failure> {
-        let (Some(intent), Some(in_force)) = (self.store.intent()?, self.in_force.clone()) else {
-            return Ok(KernelState::default());
-        };
-        let known = self.latched(&in_force.policy, &mut Silent)?;
-        let engine = Engine::keeping(in_force.policy.clone(), intent.phase, known.latches.names())?;
-        let engine = engine.standing(self.standing(&in_force.policy)?);
-        let blocks = engine.goal().blocks;
-        Ok(KernelState {
-            table: Some(crate::lower::blocks_alone(&in_force.policy, &blocks)),
-            ..KernelState::default()
-        })
     }
 }
 

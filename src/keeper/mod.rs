@@ -4,10 +4,13 @@
 //! long as it runs, and wakes it when something happened or is due. There is one way in which anything is done.
 
 pub mod alter;
+mod blocks;
 mod by_itself;
 mod conditions;
 mod confirm;
+pub mod early;
 pub mod files;
+pub mod footing;
 mod history;
 pub mod known;
 mod listed;
@@ -36,10 +39,11 @@ use crate::model::desired::Desired;
 use crate::model::names::DeviceName;
 use crate::model::state::KernelState;
 use crate::policy::{Policy, read};
-use crate::store::{Lock, PolicyId, Record, Store, StoreError, hash, hashes};
+use crate::store::{Lock, PolicyId, Record, RecordId, Store, StoreError, hash, hashes};
 use crate::units::Moment;
 use alter::Going;
 use files::Files;
+use footing::Footing;
 use known::{Known, Links};
 use look::Looks;
 use trouble::Troubles;
@@ -79,6 +83,8 @@ pub struct Ground {
     pub boot: String,
     /// The right to write.
     pub lock: Option<Lock>,
+    /// What the store is worth.
+    pub footing: Footing,
 }
 
 /// Keeps what should hold.
@@ -89,7 +95,8 @@ pub struct Keeper {
     store: Store,
     clock: Box<dyn Clock>,
     boot: String,
-    _lock: Option<Lock>,
+    lock: Option<Lock>,
+    footing: Footing,
     in_force: Option<InForce>,
     going: Option<Going>,
     /// What was finished before what is asked, and how much that took.
@@ -111,6 +118,12 @@ pub struct Keeper {
     because: Vec<String>,
     looks: Looks,
     troubles: Troubles,
+    /// The change that went back, or tried to, where the store may not say so.
+    going_back: Option<RecordId>,
+    /// What could not be put on record during a look.
+    unwritten: Option<Failure>,
+    /// What the copy of what blocks is known to say.
+    copied: Option<String>,
 }
 
 /// Who asks, and for what.
@@ -151,7 +164,8 @@ impl Keeper {
             store: ground.store,
             clock: ground.clock,
             boot: ground.boot,
-            _lock: ground.lock,
+            lock: ground.lock,
+            footing: ground.footing,
             in_force: None,
             going: None,
             finished: None,
@@ -166,6 +180,9 @@ impl Keeper {
             because: Vec::new(),
             looks: Looks::default(),
             troubles: Troubles::default(),
+            going_back: None,
+            unwritten: None,
+            copied: None,
         };
         keeper.take_policy_from_store()?;
         Ok(keeper)
@@ -227,6 +244,9 @@ impl Keeper {
     ) -> Result<Came, Failure> {
         let asked = Asked { request, actor };
         self.same_place(request)?;
+        if let Some(answer) = self.stand_firm(request, talk)? {
+            return Ok(Came::Answer(answer));
+        }
         match &request.order {
             Order::Status => {
                 let status = self.status();

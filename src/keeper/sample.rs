@@ -39,10 +39,19 @@ impl Keeper {
 
     /// Keeps what is known of the clock, so that a jump is not believed after a restart.
     pub(super) fn keep_dates(&mut self) {
-        if let Some(dates) = self.looks.dates_to_keep(self.clock.now())
+        if self.is_firm()
+            && let Some(dates) = self.looks.dates_to_keep(self.clock.now())
             && let Err(error) = self.store.remember(DATES, &dates)
         {
             self.fail(Stage::Store, &error.into());
+        }
+    }
+
+    /// Is told how the last try to serve metrics went.
+    pub fn serves(&mut self, tried: Result<(), Failure>) {
+        match tried {
+            Ok(()) => self.troubles.over(Stage::Serve),
+            Err(failure) => self.fail(Stage::Serve, &failure),
         }
     }
 

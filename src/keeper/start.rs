@@ -17,6 +17,10 @@ impl Keeper {
     /// Begins where a run before this one ended: finishes what was cut off, and has the kernel hold what the files
     /// say now.
     pub fn start(&mut self, talk: &mut dyn Talk) {
+        if self.is_blind() {
+            self.say_footing();
+            return;
+        }
         let (at, now) = (self.clock.date(), self.clock.now());
         let files = match files::from(&self.config, Style::Plain, talk) {
             Ok(files) => Some(files),
@@ -44,6 +48,7 @@ impl Keeper {
                 .failed(Stage::Plan, failure.to_string(), at, now);
         }
         self.looks.soon();
+        self.say_footing();
     }
 
     /// Remembers that the files of `policy` are being taken back, where they are others than those of `before`: they

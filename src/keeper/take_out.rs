@@ -101,6 +101,10 @@ impl Keeper {
             state: goal,
         });
         self.looks.soon();
+        if outcome.is_ok() {
+            self.going_back = None;
+        }
+        self.try_to_keep_copy();
         outcome
     }
 }

@@ -44,6 +44,17 @@ impl Troubles {
         self.present.insert(stage, trouble);
     }
 
+    /// Whether it is time to try again what failed.
+    pub fn is_due(&self, stage: Stage, now: Moment) -> bool {
+        let trouble = self.present.get(&stage);
+        trouble.is_none_or(|trouble| trouble.again <= now)
+    }
+
+    /// When it is tried again, where it failed.
+    pub fn when(&self, stage: Stage) -> Option<Moment> {
+        self.present.get(&stage).map(|trouble| trouble.again)
+    }
+
     /// It is as it should be again.
     pub fn over(&mut self, stage: Stage) {
         if self.present.remove(&stage).is_some() {
@@ -79,10 +90,15 @@ impl Troubles {
 
     /// When the next is tried again.
     pub fn again(&self) -> Option<Moment> {
-        // Files are read again where somebody says so.
+        // Files are read again where somebody says so, counters in their time, and who serves tries by himself.
         let tried = self.present.values();
         tried
-            .filter(|trouble| trouble.problem.stage != Stage::Policy)
+            .filter(|trouble| {
+                !matches!(
+                    trouble.problem.stage,
+                    Stage::Policy | Stage::Sample | Stage::Serve
+                )
+            })
             .map(|trouble| trouble.again)
             .min()
     }

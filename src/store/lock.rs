@@ -55,7 +55,16 @@ impl Lock {
         };
         let mut file = {
             let _rights = OwnersRights::of(directory)?;
-            open_or_make(&directory.join(FILE)).map_err(fail)?
+            let path = directory.join(FILE);
+            let opened = open_or_make(&path).or_else(|error| {
+                if error.kind() == ErrorKind::ReadOnlyFilesystem {
+                    // The right not to be disturbed can be had there too.
+                    File::open(&path)
+                } else {
+                    Err(error)
+                }
+            });
+            opened.map_err(fail)?
         };
         match file.try_lock() {
             Ok(()) => {}
@@ -67,8 +76,11 @@ impl Lock {
             }
             Err(TryLockError::Error(cause)) => return Err(fail(cause).into()),
         }
-        file.set_len(0).and_then(|()| file.rewind()).map_err(fail)?;
-        writeln!(file, "{holder}").map_err(fail)?;
+        // A name is a courtesy: a disk that takes none keeps nobody from his right.
+        let _ = file
+            .set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| writeln!(file, "{holder}"));
         fcntl(&file, FcntlArg::F_SETFD(FdFlag::empty())).map_err(|errno| fail(errno.into()))?;
         Ok(Self { _file: file })
     }
@@ -161,12 +173,14 @@ impl Drop for OwnersRights {
 }
 
 /// The files that are ours in the state directory, with those that SQLite puts beside its own.
-const FILES: [&str; 5] = [
+const FILES: [&str; 7] = [
     FILE,
     super::FILE,
     "wanshift.db-wal",
     "wanshift.db-shm",
     "wanshift.db-journal",
+    super::blocks::FILE,
+    super::blocks::NEW,
 ];
 
 /// Looks at the state directory before anything in it is opened, where it is there: who may write there

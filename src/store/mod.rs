@@ -4,7 +4,9 @@
 //! One SQLite file in the state directory, every commit on disk before it returns
 //! (`synchronous = FULL`). Only the holder of the [`Lock`] writes.
 
+mod blocks;
 mod condition;
+mod damage;
 mod history;
 mod intent;
 mod lock;
@@ -21,6 +23,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 use thiserror::Error;
 
+pub use blocks::{keep_blocks, kept_blocks};
 pub use intent::{Extent, Intent};
 pub use lock::{Lock, LockError};
 pub use memory::{Began, Beginning};
@@ -50,6 +53,21 @@ pub enum StoreError {
     /// Somebody else may have written what is there, or may lead astray what we write.
     #[error("will not use the state directory: {0}")]
     Distrust(Distrust),
+    /// The copy of what blocks cannot be read or written.
+    #[error("cannot use {}, the copy of what blocks", path.display())]
+    Copy {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        cause: std::io::Error,
+    },
+    /// Its disk, or its file, takes nothing.
+    #[error("the store {} can only be read", path.display())]
+    ReadOnly {
+        /// The file.
+        path: PathBuf,
+    },
     /// SQLite said no.
     #[error("cannot {what} in the store {}", path.display())]
     Sqlite {
@@ -131,6 +149,11 @@ impl Store {
             path,
             format: schema::VERSION,
         };
+        // Where SQLite may not write it opens what it may read, and says nothing.
+        let reading = store.connection.is_readonly("main");
+        if reading.map_err(store.sqlite("open a connection"))? {
+            return Err(StoreError::ReadOnly { path: store.path });
+        }
         store.set_up()?;
         Ok(store)
     }

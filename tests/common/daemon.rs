@@ -118,6 +118,11 @@ impl<'a> Daemon<'a> {
         self.child.wait().unwrap()
     }
 
+    /// Waits until it has ended by itself, and gives how.
+    pub fn wait(mut self) -> std::process::ExitStatus {
+        self.child.wait().unwrap()
+    }
+
     /// Kills it.
     pub fn kill(mut self) {
         self.child.kill().unwrap();

@@ -43,6 +43,17 @@ impl EdgeHost {
         host
     }
 
+    /// Its devices, as far as they are not there.
+    pub fn make_devices(&self) {
+        for device in ["lan0", "mpls0", "wan0"] {
+            sh(&format!(
+                "ip link show {device} >/dev/null 2>&1 || {{ \
+                 ip link add {device} type veth peer name far-{device} && \
+                 ip link set {device} up && ip link set far-{device} up; }}"
+            ));
+        }
+    }
+
     /// A host whose directory is there already, and whose devices are not.
     pub fn found(directory: &Path) -> Self {
         Self {

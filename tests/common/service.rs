@@ -1,9 +1,12 @@
 //! The program, run as its unit runs it: a user of its own, with one capability.
 
 use std::fmt::Write;
+use std::net::TcpListener;
+use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sched::{CloneFlags, unshare};
 
 use super::host::EdgeHost;
@@ -81,4 +84,21 @@ pub fn wanshift(host: &EdgeHost, verb: &[&str]) -> String {
         output.status
     );
     text
+}
+
+/// A command line for the program as the service, behind the program `before`, with a socket for metrics that somebody
+/// else opened; may make the daemon's sockets.
+pub fn with_socket(host: &EdgeHost, metrics: &TcpListener, before: &[&str]) -> Command {
+    give(host.socket().parent().unwrap());
+    fcntl(metrics, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
+    let number = metrics.as_raw_fd();
+    let script =
+        format!("exec 3<&{number}; LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=http exec \"$@\"");
+    let mut command = as_service(before.first().copied().unwrap_or("bash"));
+    command.args(before.iter().skip(1));
+    if !before.is_empty() {
+        command.arg("bash");
+    }
+    command.args(["-c", &script, "bash", env!("CARGO_BIN_EXE_wanshift")]);
+    command
 }

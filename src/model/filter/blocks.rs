@@ -122,6 +122,29 @@ impl Table {
         Some(table)
     }
 
+    /// A table of blocks alone that rejects what this one or `other` does. A block that is one thing here and another
+    /// there holds as both.
+    #[must_use]
+    pub fn with_blocks_of(mut self, other: &Self) -> Self {
+        let name = ChainRole::Forward.name();
+        for (chain, rules) in &other.chains {
+            match self.chains.get_mut(chain) {
+                Some(own) if *chain == name => {
+                    let known = own.lines.clone();
+                    let more = rules.lines.iter().filter(|line| !known.contains(line));
+                    own.lines.extend(more.cloned());
+                }
+                // Their names say what is in them.
+                Some(_) => {}
+                None => {
+                    self.chains.insert(chain.clone(), rules.clone());
+                }
+            }
+        }
+        self.counters.extend(other.counters.iter().cloned());
+        self
+    }
+
     /// Takes out the chains of `blocks` that `goal` does not have: a block that is another has its rules in another chain.
     /// One that something still leads to stays until that is gone.
     fn leave_behind(&mut self, goal: &Self, blocks: &BTreeSet<BlockName>) {

@@ -1,0 +1,82 @@
+//! Blocks: since when they hold, and those that stay where the shaping is taken out.
+
+use std::collections::BTreeSet;
+
+use super::Keeper;
+use crate::api::{Failure, Stage};
+use crate::engine::Engine;
+use crate::executor::converge;
+use crate::kernel::Scope;
+use crate::model::filter::Table;
+use crate::model::names::BlockName;
+use crate::model::state::KernelState;
+use crate::plan::{Bounds, Goal};
+use crate::store::Began;
+
+impl Keeper {
+    /// Puts on record since when blocks hold.
+    pub(super) fn note_blocks(&mut self) -> Result<(), Failure> {
+        let table = self
+            .reached
+            .as_ref()
+            .and_then(|reached| reached.state.table.as_ref());
+        let holding = table.map(Table::blocks).unwrap_or_default();
+        self.note_holding(holding)
+    }
+
+    /// Puts on record since when the blocks `holding` hold. Those that did before keep their time.
+    pub(super) fn note_holding(&mut self, holding: BTreeSet<BlockName>) -> Result<(), Failure> {
+        if !self.is_firm() {
+            return Ok(());
+        }
+        let mut began = self.store.blocks_began()?;
+        let names: BTreeSet<BlockName> = began.keys().cloned().collect();
+        if names == holding {
+            return self.keep_copy();
+        }
+        began.retain(|name, _| holding.contains(name));
+        for name in holding {
+            began.entry(name).or_insert_with(|| Began {
+                since: self.clock.date(),
+                boot: self.boot.clone(),
+                moment: self.clock.now(),
+            });
+        }
+        self.store.keep_blocks_began(&began)?;
+        // Those that drain have their time from now on.
+        self.looks.soon();
+        self.keep_copy()
+    }
+
+    /// Blocks alone are to hold.
+    pub(super) fn hold_blocks(&mut self) -> Result<(), (Stage, Failure)> {
+        let goal = self
+            .blocks_that_stay()
+            .map_err(|failure| (Stage::Plan, failure))?;
+        let names = crate::lower::Names::default();
+        let bounds = Bounds::default();
+        let goal = Goal {
+            state: &goal,
+            names: &names,
+            bounds: &bounds,
+        };
+        converge(self.kernel.as_mut(), &goal, Scope::All)
+            .map(|_| ())
+            .map_err(|error| (Stage::Apply, error.into()))
+    }
+
+    /// What the kernel holds where the shaping is taken out and the blocks of the phase stay.
+    pub(super) fn blocks_that_stay(&mut self) -> Result<KernelState, Failure> {
+        let (Some(intent), Some(in_force)) = (self.store.intent()?, self.in_force.clone()) else {
+            return Ok(KernelState::default());
+        };
+        let latches = self.true_on_disk(&in_force.policy)?;
+        let engine = Engine::keeping(in_force.policy.clone(), intent.phase, latches.names())?;
+        let engine = engine.standing(self.standing(&in_force.policy)?);
+        let blocks = engine.goal().blocks;
+        Ok(KernelState {
+            table: Some(crate::lower::blocks_alone(&in_force.policy, &blocks)),
+            ..KernelState::default()
+        })
+    }
+}
