@@ -15,6 +15,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use wanshift::api::{BlockState, DaemonFacts, Silent};
 use wanshift::clock::Clock;
+use wanshift::keeper::footing::Footing;
 use wanshift::keeper::{Ground, Keeper};
 use wanshift::kernel::fake::FakeKernel;
 use wanshift::model::readings::WallClock;
@@ -116,6 +117,7 @@ fn watched(start: &str, kept: Kept) -> Vec<BlockState> {
         kept,
     };
     let mut keeper = Keeper::new(Ground {
+        footing: Footing::Firm,
         store: Store::open(&state).unwrap(),
         config,
         state,
