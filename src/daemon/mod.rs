@@ -251,7 +251,7 @@ impl Daemon {
             style: Style::Plain,
         };
         let mut said = Logged;
-        match self.keeper.ask(&request, "SIGHUP", &mut said) {
+        match self.keeper.reload(&request, "SIGHUP", &mut said) {
             Ok(Came::Answer(_)) => tracing::info!("reloaded: nothing is otherwise"),
             Ok(Came::Underway) => tracing::info!("reloaded"),
             Err(failure) => tracing::error!("not reloaded, nothing was changed: {failure}"),

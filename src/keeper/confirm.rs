@@ -5,11 +5,13 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::alter::{Stance, engine};
-use super::{Asked, Came, Keeper, words};
-use crate::api::{Answer, Failure, Insist, Order, Talk};
+use super::{Asked, Came, InForce, Keeper, words};
+use crate::api::{Answer, Failure, Insist, Order, Silent, Talk};
+use crate::executor::survey::prospect_with;
 use crate::model::filter::Table;
 use crate::model::names::PhaseName;
 use crate::store::{Confirm, Extent, Record, RecordState};
+use crate::units::Moment;
 
 /// What `confirm` and `rollback` print as JSON where they end what waits.
 #[derive(Debug, Serialize)]
@@ -38,6 +40,8 @@ impl Keeper {
             .into());
         }
         self.store.confirm(&pending, self.clock.date())?;
+        // What waited for it, too.
+        self.looks.soon();
         if let Some(going) = &mut self.going {
             going.underway.record.change.confirm = None;
         }
@@ -123,8 +127,12 @@ impl Keeper {
             record.change.policy_to,
             before.and_then(|before| before.policy),
         )?;
+        let mut record = record.clone();
+        if let Ok(Some(table)) = self.table_of_before(&record) {
+            record.change.way_back.table = Some(table);
+        }
         let names = self.names()?;
-        let taken = self.executor().take_back(record, &names, why);
+        let taken = self.executor().take_back(&record, &names, why);
         self.reached = None;
         self.looks.soon();
         let writes = taken?;
@@ -133,6 +141,46 @@ impl Keeper {
         let table = record.change.way_back.table.as_ref();
         self.note_holding(table.map(Table::blocks).unwrap_or_default())?;
         Ok(writes)
+    }
+
+    /// The packet filter of before a change, where blocks of then have been lifted since: what came true stays true.
+    /// None where it is as it is on record.
+    fn table_of_before(&mut self, record: &Record) -> Result<Option<Table>, Failure> {
+        let change = &record.change;
+        let held = change.way_back.table.as_ref().map(Table::blocks);
+        let held = held.unwrap_or_default();
+        let before = change.before.as_ref();
+        let (Some(before), false) = (
+            before.filter(|before| before.extent == Extent::Whole),
+            held.is_empty(),
+        ) else {
+            return Ok(None);
+        };
+        let policy = match before.policy {
+            Some(id) => self.stored_policy(id)?,
+            None => self.in_force.clone(),
+        };
+        let Some(InForce { policy, .. }) = policy else {
+            return Ok(None);
+        };
+        let known = self.latched(&policy, &mut Silent)?;
+        let phase = before.phase.clone();
+        let engine = engine(&policy, phase, &known.latches, Stance::Keeps)?;
+        let engine = engine.standing(self.standing(&policy)?);
+        let (ids, now, absent) = (self.store.ids()?, self.clock.now(), self.looks.absent);
+        let prospect = prospect_with(self.kernel.as_mut(), ids, engine, now, absent)?;
+        let fewer = |table: &Table| {
+            let blocks = table.blocks();
+            blocks != held && blocks.is_subset(&held)
+        };
+        Ok(prospect.goal.state.table.filter(fewer))
+    }
+
+    /// Whether the time to confirm the change on its way is over already: the program was away meanwhile.
+    pub(super) fn is_late(&self, now: Moment) -> bool {
+        let going = self.going.as_ref();
+        let confirm = going.and_then(|going| going.underway.record.change.confirm);
+        confirm.is_some_and(|confirm| confirm.until <= now)
     }
 
     /// Undoes the change that waits to be confirmed where its time is over.

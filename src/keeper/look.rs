@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::alter::{Stance, engine};
-use super::{Came, Keeper, Reached, known, words};
+use super::{Came, Keeper, RETRY, Reached, known, words};
 use crate::api::{Answer, Failure, Repairs, Silent, Stage, Talk};
 use crate::clock::Clock;
 use crate::engine::Engine;
@@ -49,6 +49,9 @@ pub(super) struct Looks {
     last: Option<Moment>,
     due: Option<Moment>,
     rules: Rules,
+    pub files: Files,
+    /// Before this, what was not confirmed is not taken back again after that failed.
+    expire_again: Moment,
     /// When a calendar changes what holds, a drained block begins to cut, or a phase begins.
     pub calendar_due: Option<Moment>,
     pub repairs: Repairs,
@@ -60,6 +63,14 @@ enum Rules {
     #[default]
     AsLeft,
     MayDiffer,
+}
+
+/// Whether the policy files are to be read once the change on record has come to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Files {
+    #[default]
+    Read,
+    ToRead,
 }
 
 impl Looks {
@@ -126,7 +137,8 @@ impl Keeper {
             self.conditions_due,
             self.looks.calendar_due,
             self.troubles.again(),
-            self.confirm_due(),
+            self.confirm_due()
+                .map(|due| due.max(self.looks.expire_again)),
             anyway,
         ]
         .into_iter()
@@ -157,11 +169,14 @@ impl Keeper {
         let now = self.clock.now();
         self.looks.date(self.clock.as_ref(), now);
         self.keep_dates();
-        if let Some(next) = self.next_step() {
+        if let Some(next) = self.next_step()
+            && !self.is_late(now)
+        {
             return if next <= now { self.step(talk) } else { None };
         }
         if let Err(failure) = self.expire() {
             self.looks.later();
+            self.looks.expire_again = now.plus(RETRY);
             self.fail(Stage::Apply, &failure);
             return None;
         }
@@ -218,6 +233,10 @@ impl Keeper {
             .latched(&policy, &mut Silent)
             .map_err(|failure| (Stage::Store, failure))?;
         let pending = self.store.unfinished().map_err(store)?.is_some();
+        if !pending && std::mem::take(&mut self.looks.files) == Files::ToRead {
+            self.read_files_at_last();
+            return Ok(());
+        }
         if !pending
             && let Some((phase, what)) = self.next_phase(&policy, &intent, &known.latches)?
         {

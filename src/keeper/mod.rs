@@ -13,6 +13,7 @@ pub mod known;
 mod listed;
 mod look;
 pub mod plan;
+mod reload;
 mod sample;
 mod start;
 pub mod status;

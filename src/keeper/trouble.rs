@@ -70,10 +70,10 @@ impl Troubles {
 
     /// When the next is tried again.
     pub fn again(&self) -> Option<Moment> {
-        // Files are read again where somebody says so.
+        // Files are read again where somebody says so, counters at the next sample.
         let tried = self.present.values();
         tried
-            .filter(|trouble| trouble.problem.stage != Stage::Policy)
+            .filter(|trouble| !matches!(trouble.problem.stage, Stage::Policy | Stage::Sample))
             .map(|trouble| trouble.again)
             .min()
     }
