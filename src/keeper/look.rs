@@ -309,7 +309,7 @@ impl Keeper {
         let because = std::mem::take(&mut self.because);
         match before {
             // Devices come and go, and what is to hold on them with them.
-            Some(before) if before.state == prospect.goal.state => {
+            Some(before) if before.is_but_for_edges(&prospect.goal.state) => {
                 let what = format!("somebody else changed what is ours: {writes} to put it right");
                 tracing::warn!(planned = ops, "{what}");
                 self.looks.repairs.count += 1;
@@ -436,6 +436,17 @@ impl Keeper {
 }
 
 impl Reached {
+    /// Whether `state` is what was reached; whose the edge is that a feed hangs in shows in the feed alone, and not
+    /// while that is gone.
+    fn is_but_for_edges(&self, state: &KernelState) -> bool {
+        let feeds = self.state.feeds.keys().eq(state.feeds.keys());
+        let of_others = KernelState {
+            feeds: self.state.feeds.clone(),
+            ..state.clone()
+        };
+        feeds && self.state == of_others
+    }
+
     pub fn of(prospect: &Prospect) -> Self {
         Self {
             desired: Some(prospect.engine.goal()),

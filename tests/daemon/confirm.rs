@@ -53,7 +53,7 @@ fn what_is_confirmed_stays() {
 
 #[test]
 fn one_that_is_confirmed_on_its_way_arrives_and_stays() {
-    with_daemon("1s", |host, mut daemon| {
+    with_daemon("2s", |host, mut daemon| {
         let ordered = begin(host, &WITHIN_A_SECOND);
         daemon.wait_for("the ramp", is_shifting);
         host.wanshift(&["confirm"]);
@@ -67,7 +67,7 @@ fn one_that_is_confirmed_on_its_way_arrives_and_stays() {
 /// The time to confirm begins where the ramp ends: else it would be over before anybody could look.
 #[test]
 fn who_ordered_it_may_be_killed() {
-    with_daemon("1200ms", |_, mut daemon| {
+    with_daemon("2s", |_, mut daemon| {
         let before = dump();
         let mut ordered = begin(daemon.host(), &WITHIN_A_SECOND);
         daemon.wait_for("the ramp", is_shifting);
@@ -110,7 +110,7 @@ fn a_daemon_that_comes_back_after_the_deadline_undoes_it() {
 
 #[test]
 fn a_daemon_killed_on_the_way_goes_on_and_takes_it_back() {
-    with_daemon("1s", |host, mut daemon| {
+    with_daemon("3s", |host, mut daemon| {
         let before = dump();
         let mut ordered = begin(host, &WITHIN_A_SECOND);
         daemon.wait_for("the ramp", is_shifting);

@@ -163,11 +163,11 @@ fn what_is_not_ours_stays() {
         sh(
             "nft add table ip theirs; nft add chain ip theirs c; nft add rule ip theirs c counter; \
             tc qdisc add dev far-wan0 root handle 77: tbf rate 50mbit burst 32k latency 50ms; \
-            tc qdisc add dev wan0 clsact; ip rule add fwmark 7 table 100",
+            tc qdisc add dev far-lan0 clsact; ip rule add fwmark 7 table 100",
         );
         let theirs = || {
             sh(
-                "nft -s list table ip theirs; tc qdisc show dev far-wan0; tc qdisc show dev wan0 clsact; ip rule",
+                "nft -s list table ip theirs; tc qdisc show dev far-wan0; tc qdisc show dev far-lan0; ip rule",
             )
         };
         let before = theirs();

@@ -96,7 +96,7 @@ fn a_rollback_on_the_way_takes_it_back() {
 
 #[test]
 fn who_ordered_it_may_go_away() {
-    with_daemon("1s", |host, mut daemon| {
+    with_daemon("2s", |host, mut daemon| {
         let mut ordered = begin(host, &["phase", "telework"]);
         daemon.wait_for("the ramp", is_shifting);
         kill(Pid::from_raw(ordered.id().cast_signed()), Signal::SIGINT).unwrap();
