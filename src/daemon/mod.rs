@@ -262,7 +262,7 @@ impl Daemon {
     /// Logs how things are.
     fn tell(&mut self) {
         let status = self.keeper.status();
-        for line in crate::keeper::status::text(&status).lines() {
+        for line in crate::keeper::text::text(&status).lines() {
             tracing::info!("{line}");
         }
     }

@@ -18,6 +18,7 @@ mod sample;
 mod start;
 pub mod status;
 pub mod take_out;
+pub mod text;
 mod trouble;
 pub mod words;
 
@@ -231,7 +232,7 @@ impl Keeper {
         match &request.order {
             Order::Status => {
                 let status = self.status();
-                Answer::of(&status, status::text(&status)).map(Came::Answer)
+                Answer::of(&status, text::text(&status)).map(Came::Answer)
             }
             Order::History => self.history().map(Came::Answer),
             Order::Conditions => self.conditions(&asked, talk).map(Came::Answer),

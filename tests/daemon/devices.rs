@@ -17,7 +17,10 @@ fn one_that_is_missing_is_waited_for_and_all_else_holds() {
             status["problems"][0]["stage"] == "wait" && status["phase"]["name"] == "nominal"
         });
         let what = status["problems"][0]["what"].as_str().unwrap();
-        assert!(what.contains("mpls0") && what.contains("waited for"), "{what}");
+        assert!(
+            what.contains("mpls0") && what.contains("waited for"),
+            "{what}"
+        );
         assert_eq!(status["healthy"], false);
         assert_eq!(share("wan0"), 100_000_000);
         host.wanshift(&["phase", "telework"]);
@@ -28,7 +31,9 @@ fn one_that_is_missing_is_waited_for_and_all_else_holds() {
         daemon.wait_for("health", |status| status["healthy"] == true);
         let held = dump().len();
         sh("ip link del mpls0");
-        let status = daemon.wait_for("the wait", |status| status["problems"][0]["stage"] == "wait");
+        let status = daemon.wait_for("the wait", |status| {
+            status["problems"][0]["stage"] == "wait"
+        });
         assert_eq!(status["phase"]["name"], "telework");
         assert!(rejects());
         sh(MAKE);
@@ -47,13 +52,17 @@ fn one_that_comes_while_no_daemon_runs_is_shaped_at_the_next_start() {
         assert!(daemon.end().success());
         sh("ip link del mpls0");
         let mut daemon = Daemon::start(&host);
-        daemon.wait_for("the wait", |status| status["problems"][0]["stage"] == "wait");
+        daemon.wait_for("the wait", |status| {
+            status["problems"][0]["stage"] == "wait"
+        });
         daemon.kill();
         sh(MAKE);
         let before = sh("tc class show dev wan0");
         let mut daemon = Daemon::start(&host);
         daemon.wait_for("health", |status| {
-            status["healthy"] == true && status["phase"]["shifting"].is_null() && share("mpls0") == 200_000_000
+            status["healthy"] == true
+                && status["phase"]["shifting"].is_null()
+                && share("mpls0") == 200_000_000
         });
         assert_same(
             &[sh("tc class show dev wan0")],

@@ -17,8 +17,10 @@ fn program() -> Command {
 fn untouched(test: impl FnOnce(EdgeHost) + Send + 'static) {
     in_namespace(|| {
         let host = EdgeHost::new("0s");
-        sh("ip link set lo up; nft add table ip t; nft add chain ip t c '{ type filter hook forward priority 0; }'; \
-            nft add rule ip t c ct state established accept");
+        sh(
+            "ip link set lo up; nft add table ip t; nft add chain ip t c '{ type filter hook forward priority 0; }'; \
+            nft add rule ip t c ct state established accept",
+        );
         test(host);
     });
 }
@@ -34,7 +36,10 @@ fn a_second_daemon_on_the_same_state_is_refused() {
         let errors = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{errors}");
         let pid = format!("process {}", daemon.pid());
-        assert!(errors.contains("wanshift run") && errors.contains(&pid), "{errors}");
+        assert!(
+            errors.contains("wanshift run") && errors.contains(&pid),
+            "{errors}"
+        );
         daemon.wait_for_phase("nominal");
     });
 }
@@ -78,13 +83,21 @@ fn a_verb_for_another_place_than_the_daemons_is_refused() {
         let socket = host.socket().display().to_string();
         for (flag, what) in [("--config", "configuration"), ("--state", "state")] {
             let output = program()
-                .args(["--socket", &socket, flag, &other.path().display().to_string()])
+                .args([
+                    "--socket",
+                    &socket,
+                    flag,
+                    &other.path().display().to_string(),
+                ])
                 .args(["phase", "telework"])
                 .output()
                 .unwrap();
             let errors = String::from_utf8_lossy(&output.stderr).into_owned();
             assert_eq!(output.status.code(), Some(1), "{errors}");
-            assert!(errors.contains("has another") && errors.contains(what), "{errors}");
+            assert!(
+                errors.contains("has another") && errors.contains(what),
+                "{errors}"
+            );
         }
         assert_same(&dump(), &before, "after the refusals");
     });
@@ -149,7 +162,10 @@ fn the_shaping_goes_and_the_block_stays() {
         host.wanshift(&["phase", "telework"]);
         let held = dump();
         let text = host.wanshift(&["teardown", "--shaping-only"]);
-        assert!(text.contains("Still blocked: browsing-in-session"), "{text}");
+        assert!(
+            text.contains("Still blocked: browsing-in-session"),
+            "{text}"
+        );
         assert_eq!(share("wan0"), 0);
         assert!(rejects());
         sh("nft flush ruleset");
