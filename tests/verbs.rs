@@ -398,12 +398,12 @@ fn what_is_not_held_yet_is_said_or_refused_by_name() {
         assert_eq!(lifts, word.starts_with("rests"), "{told}");
         host.edit(
             "policy.d/20-telework.toml",
-            "[phase.telework]",
-            "[phase.telework]\nfrom = 2030-01-01T08:00:00",
+            "split.access = { mpls = \"80mbit\"",
+            "follow.access = \"demand\"\nfloor.access = { mpls = \"40mbit\", internet = \"100mbit\" }\nweight.access = { mpls = 2 }\nsplit.access = { mpls = \"80mbit\"",
         );
         let errors = host.refused(&["apply"]);
         assert!(
-            errors.contains("telework") && errors.contains("from"),
+            errors.contains("telework") && errors.contains("weight"),
             "{errors}"
         );
     });

@@ -197,7 +197,9 @@ impl Keeper {
                 }
                 Err((stage, failure)) => self.fail(stage, &failure),
             }
-            self.looks.last = Some(self.clock.now());
+            let now = self.clock.now();
+            self.looks.last = Some(now);
+            self.troubles.tried(now);
         }
         None
     }
@@ -219,6 +221,9 @@ impl Keeper {
         let Some(intent) = self.store.intent().map_err(store)? else {
             return self.nothing_known();
         };
+        if intent.extent != Extent::Whole {
+            self.troubles.over(Stage::Wait);
+        }
         match intent.extent {
             Extent::Nothing => return Ok(()),
             Extent::Blocks => return self.hold_blocks(),
@@ -330,6 +335,7 @@ impl Keeper {
     fn nothing_known(&mut self) -> Result<(), (Stage, Failure)> {
         let held = self.kernel.observe(Scope::All);
         let held = held.map_err(|error| (Stage::Observe, error.into()))?.state;
+        self.troubles.over(Stage::Wait);
         if held == KernelState::default() {
             return Ok(());
         }

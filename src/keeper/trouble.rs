@@ -51,6 +51,15 @@ impl Troubles {
         }
     }
 
+    /// All that was due at `now` has been tried: what it did not help is due again later.
+    pub fn tried(&mut self, now: Moment) {
+        for trouble in self.present.values_mut() {
+            if trouble.again <= now {
+                trouble.again = now.plus(trouble.pause);
+            }
+        }
+    }
+
     /// What is not as it should be.
     pub fn list(&self) -> Vec<Problem> {
         let present = self.present.values();

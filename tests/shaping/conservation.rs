@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::frames::{Frames, LOCAL_EXPERIMENT};
+use crate::hand::Hand;
 use crate::host::{Host, Way};
 use crate::lab::address::*;
 use crate::lab::bulk::{self, Bulk};
@@ -132,7 +133,7 @@ const DOWNWARD: &[Class] = &[
 fn a_shift_with_every_class_flooded_stays_within_the_pool() {
     if ready() {
         let _quiet = quiet_machine();
-        until_flooded("2s", Way::Up);
+        until_flooded("2s", Way::Up, Hand::Verbs);
     }
 }
 
@@ -140,7 +141,23 @@ fn a_shift_with_every_class_flooded_stays_within_the_pool() {
 fn a_shift_at_once_with_every_class_flooded_stays_within_the_pool() {
     if ready() {
         let _quiet = quiet_machine();
-        until_flooded("0s", Way::Up);
+        until_flooded("0s", Way::Up, Hand::Verbs);
+    }
+}
+
+#[test]
+fn a_daemons_shift_with_every_class_flooded_stays_within_the_pool() {
+    if ready() {
+        let _quiet = quiet_machine();
+        until_flooded("2s", Way::Up, Hand::Daemon);
+    }
+}
+
+#[test]
+fn a_daemons_shift_at_once_with_every_class_flooded_stays_within_the_pool() {
+    if ready() {
+        let _quiet = quiet_machine();
+        until_flooded("0s", Way::Up, Hand::Daemon);
     }
 }
 
@@ -149,10 +166,10 @@ const TRIES: usize = 3;
 
 /// What is asked holds in every try. Where a flood itself fell short, the answer is worth nothing: then
 /// the experiment is made again.
-pub fn until_flooded(ramp: &str, way: Way) {
+pub fn until_flooded(ramp: &str, way: Way, hand: Hand) {
     let mut void = Vec::new();
     while void.len() < TRIES {
-        match shift_there_and_back(ramp, way) {
+        match shift_there_and_back(ramp, way, hand) {
             Ok(()) => return,
             Err(short) => {
                 eprintln!("void: {short}");
@@ -164,9 +181,9 @@ pub fn until_flooded(ramp: &str, way: Way) {
 }
 
 /// There and back again; the error names the classes that did not have what they were promised.
-fn shift_there_and_back(ramp: &str, way: Way) -> Result<(), String> {
+fn shift_there_and_back(ramp: &str, way: Way, hand: Hand) -> Result<(), String> {
     let host = Host::with(HOST, &POLICY.replace("RAMP", ramp));
-    host.wanshift(&["apply"]);
+    let hand = hand.take(&host, "nominal");
     // Downward both circuits' classes are seen on the one device that they leave by.
     let wires: Vec<_> = match way {
         Way::Up => vec![host.lab.provider(), host.lab.internet()],
@@ -187,13 +204,14 @@ fn shift_there_and_back(ramp: &str, way: Way) -> Result<(), String> {
         Way::Down => Floods::down(&host),
     };
     let nominal = measure(Duration::from_millis(1200), Duration::from_millis(1500));
-    host.wanshift(&["phase", "telework"]);
+    hand.enters("telework", "nominal");
     let telework = measure(Duration::from_millis(500), Duration::from_millis(1500));
-    host.wanshift(&["phase", "nominal"]);
+    hand.enters("nominal", "telework");
     let again = measure(Duration::from_millis(500), Duration::from_millis(1500));
     let end = now();
     let wires: Vec<Trace> = wires.into_iter().map(Capture::stop).collect();
     floods.stop();
+    hand.is_well();
 
     let all = Trace::merge(&wires).between(begin, end);
     let worst = all.worst_window(Duration::from_millis(100));

@@ -1,5 +1,6 @@
 //! What arrives over a circuit is held to the same figures as what leaves.
 
+use crate::hand::Hand;
 use crate::host::Way;
 use crate::lab::{quiet_machine, ready};
 use crate::{ceilings, conservation, line, paced, sharing};
@@ -41,14 +42,19 @@ fn overhead_and_cells_are_paid_for() {
 
 #[test]
 fn a_paced_flow_loses_nothing_while_its_circuit_is_saturated_and_shifted() {
-    paced::unnoticed(Way::Down);
+    paced::unnoticed(Way::Down, Hand::Verbs);
+}
+
+#[test]
+fn a_paced_flow_loses_nothing_while_a_daemon_shifts() {
+    paced::unnoticed(Way::Down, Hand::Daemon);
 }
 
 #[test]
 fn a_shift_with_every_class_flooded_stays_within_the_pool() {
     if ready() {
         let _quiet = quiet_machine();
-        conservation::until_flooded("2s", Way::Down);
+        conservation::until_flooded("2s", Way::Down, Hand::Verbs);
     }
 }
 
@@ -56,6 +62,14 @@ fn a_shift_with_every_class_flooded_stays_within_the_pool() {
 fn a_shift_at_once_with_every_class_flooded_stays_within_the_pool() {
     if ready() {
         let _quiet = quiet_machine();
-        conservation::until_flooded("0s", Way::Down);
+        conservation::until_flooded("0s", Way::Down, Hand::Verbs);
+    }
+}
+
+#[test]
+fn a_daemons_shift_with_every_class_flooded_stays_within_the_pool() {
+    if ready() {
+        let _quiet = quiet_machine();
+        conservation::until_flooded("2s", Way::Down, Hand::Daemon);
     }
 }

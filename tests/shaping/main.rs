@@ -22,6 +22,7 @@ mod daemon;
 mod down;
 mod foreign;
 mod frames;
+mod hand;
 mod host;
 #[path = "../lab/mod.rs"]
 mod lab;
@@ -29,6 +30,7 @@ mod landing;
 mod lending;
 mod line;
 mod paced;
+mod saturation;
 mod sharing;
 mod stock;
 mod tail;

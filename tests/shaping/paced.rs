@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::ceilings::with_ipv6;
+use crate::hand::Hand;
 use crate::host::Way;
 use crate::lab::address::*;
 use crate::lab::bulk::Bulk;
@@ -12,10 +13,15 @@ use crate::lab::{quiet_machine, ready, sleep};
 
 #[test]
 fn a_paced_flow_loses_nothing_while_its_circuit_is_saturated_and_shifted() {
-    unnoticed(Way::Up);
+    unnoticed(Way::Up, Hand::Verbs);
 }
 
-pub fn unnoticed(way: Way) {
+#[test]
+fn a_paced_flow_loses_nothing_while_a_daemon_shifts() {
+    unnoticed(Way::Up, Hand::Daemon);
+}
+
+pub fn unnoticed(way: Way, hand: Hand) {
     if !ready() {
         return;
     }
@@ -26,7 +32,7 @@ pub fn unnoticed(way: Way) {
         "[phase.telework]",
         "ramp = \"1s\"\n[phase.telework]",
     );
-    host.wanshift(&["apply"]);
+    let hand = hand.take(&host, "nominal");
     let lab = &host.lab;
     let desk = (lab.datacentre(), SESSION_HOST);
     let gateway = (lab.datacentre(), GATEWAY);
@@ -58,14 +64,15 @@ pub fn unnoticed(way: Way) {
     };
     let (help, desk) = (help.start(), desk.start());
     sleep(Duration::from_secs(1));
-    host.wanshift(&["phase", "telework"]);
+    hand.enters("telework", "nominal");
     sleep(Duration::from_millis(700));
-    host.wanshift(&["phase", "nominal"]);
+    hand.enters("nominal", "telework");
     sleep(Duration::from_millis(700));
     let reports = [("help desk", help.stop()), ("site", desk.stop())];
     let bulk = desktops.stop().all.total();
     rest.stop();
     transfers.stop();
+    hand.is_well();
     eprintln!("beside {} MB of desktops", bulk / 1_000_000);
     for (flow, report) in reports {
         eprintln!("{flow}: {report}");

@@ -30,7 +30,8 @@ use crate::model::filter::{FAMILY, NAME, Table};
 pub fn read() -> Result<Option<Table>, KernelError> {
     let failed = |why: String| KernelError::Nft { why };
     let unread = |error: RunError| failed(error.to_string());
-    let output = ask(&["-nn", "-s", "list", "table", FAMILY, NAME]).map_err(unread)?;
+    let list = || ask(&["-nn", "-s", "list", "table", FAMILY, NAME]).map_err(unread);
+    let mut output = list()?;
     if !output.status.success() {
         // nft says that there is no such table and that it may not look in the same way, by a message
         // and exit code 1. So the question is asked again such that no table is no failure.
@@ -38,6 +39,10 @@ pub fn read() -> Result<Option<Table>, KernelError> {
         if tables.status.success() && !has_table(&String::from_utf8_lossy(&tables.stdout)) {
             return Ok(None);
         }
+        // Somebody may have made it in between.
+        output = list()?;
+    }
+    if !output.status.success() {
         return Err(failed(complaint(&output, "")));
     }
     let text = String::from_utf8_lossy(&output.stdout);
