@@ -16,6 +16,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use wanshift::api::{Insist, Order, Request, SchemaVersion, Silent};
 use wanshift::clock::Clock;
+use wanshift::keeper::footing::Footing;
 use wanshift::keeper::{Came, Ground, Keeper};
 use wanshift::kernel::fake::FakeKernel;
 use wanshift::model::state::{Device, Edge, LeafKind, Root};
@@ -91,6 +92,7 @@ impl Bench {
         };
         let state = directory.path().join("state");
         let mut keeper = Keeper::new(Ground {
+            footing: Footing::Firm,
             store: Store::open(&state).unwrap(),
             config,
             state,

@@ -259,7 +259,7 @@ impl Daemon {
             style: Style::Plain,
         };
         let mut said = Logged;
-        match self.keeper.ask(&request, "SIGHUP", &mut said) {
+        match self.keeper.reload(&request, "SIGHUP", &mut said) {
             Ok(Came::Answer(_)) => tracing::info!("reloaded: nothing is otherwise"),
             Ok(Came::Underway) => tracing::info!("reloaded"),
             Err(failure) => tracing::error!("not reloaded, nothing was changed: {failure}"),
@@ -270,7 +270,7 @@ impl Daemon {
     /// Logs how things are.
     fn tell(&mut self) {
         let status = self.keeper.status();
-        for line in crate::keeper::status::text(&status).lines() {
+        for line in crate::keeper::text::text(&status).lines() {
             tracing::info!("{line}");
         }
     }

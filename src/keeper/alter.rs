@@ -128,14 +128,10 @@ impl Keeper {
         let files = match files::from(&self.config, asked.request.style, talk) {
             Ok(files) => files,
             Err(failure) => {
-                if self.daemon.is_some() {
-                    self.fail(Stage::Policy, &files::LAST_GOOD.into());
-                }
                 self.say_what_stays_open(unfinished.as_ref(), talk);
-                return Err(failure);
+                return self.judged(Err(failure));
             }
         };
-        self.troubles.over(Stage::Policy);
         let policy = Arc::clone(&files.policy);
         let known = self.latched(&policy, talk)?;
         let intent = self.store.intent()?;
@@ -144,7 +140,8 @@ impl Keeper {
             Some(phase) => (phase.clone(), Stance::Enters),
             None => {
                 let held = self.kernel.observe(Scope::All)?.state;
-                let present = present_phase(&policy, intent.as_ref(), &held, &self.state)?;
+                let present = present_phase(&policy, intent.as_ref(), &held, &self.state);
+                let present = self.judged(present)?;
                 let phase = going_to.filter(|to| policy.phases().contains_key(to));
                 (phase.unwrap_or(present), Stance::Keeps)
             }
@@ -164,7 +161,9 @@ impl Keeper {
             within,
             until: self.clock.now().plus(within),
         });
-        self.begin(&order, admitted, engine, confirm, talk)
+        let came = self.begin(&order, admitted, engine, confirm, talk)?;
+        self.troubles.over(Stage::Policy);
+        Ok(came)
     }
 
     /// Begins the change to what `engine` decides, in place of the one on its way. A way back that it has is the one

@@ -5,9 +5,10 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::alter::{Stance, engine};
-use super::{Asked, Came, Keeper, words};
-use crate::api::{Answer, Failure, Insist, Order, Stage, Talk};
+use super::{Asked, Came, InForce, Keeper, words};
+use crate::api::{Answer, Failure, Insist, Order, Silent, Stage, Talk};
 use crate::executor::error::ChangeError;
+use crate::executor::survey::prospect_with;
 use crate::model::filter::Table;
 use crate::model::names::PhaseName;
 use crate::store::{Confirm, Extent, Record, RecordState};
@@ -40,6 +41,8 @@ impl Keeper {
             .into());
         }
         self.store.confirm(&pending, self.clock.date())?;
+        // What waited for it, too.
+        self.looks.soon();
         if let Some(going) = &mut self.going {
             going.underway.record.change.confirm = None;
         }
@@ -133,9 +136,13 @@ impl Keeper {
             // What is not to stay does not wait for room on a disk.
             tracing::warn!(%error, "what is taken back may be taken in again at the next start");
         }
+        let mut record = record.clone();
+        if let Ok(Some(table)) = self.table_of_before(&record) {
+            record.change.way_back.table = Some(table);
+        }
         let names = self.names()?;
         self.going_back = Some(record.id);
-        let taken = self.executor().take_back(record, &names, why);
+        let taken = self.executor().take_back(&record, &names, why);
         self.reached = None;
         if let Err(ChangeError::Store(_)) = &taken {
             self.looks.later();
@@ -152,6 +159,46 @@ impl Keeper {
             self.fail(Stage::Store, &failure);
         }
         Ok(writes)
+    }
+
+    /// The packet filter of before a change, where blocks of then have been lifted since: what came true stays true.
+    /// None where it is as it is on record.
+    fn table_of_before(&mut self, record: &Record) -> Result<Option<Table>, Failure> {
+        let change = &record.change;
+        let held = change.way_back.table.as_ref().map(Table::blocks);
+        let held = held.unwrap_or_default();
+        let before = change.before.as_ref();
+        let (Some(before), false) = (
+            before.filter(|before| before.extent == Extent::Whole),
+            held.is_empty(),
+        ) else {
+            return Ok(None);
+        };
+        let policy = match before.policy {
+            Some(id) => self.stored_policy(id)?,
+            None => self.in_force.clone(),
+        };
+        let Some(InForce { policy, .. }) = policy else {
+            return Ok(None);
+        };
+        let known = self.latched(&policy, &mut Silent)?;
+        let phase = before.phase.clone();
+        let engine = engine(&policy, phase, &known.latches, Stance::Keeps)?;
+        let engine = engine.standing(self.standing(&policy)?);
+        let (ids, now, absent) = (self.store.ids()?, self.clock.now(), self.looks.absent);
+        let prospect = prospect_with(self.kernel.as_mut(), ids, engine, now, absent)?;
+        let fewer = |table: &Table| {
+            let blocks = table.blocks();
+            blocks != held && blocks.is_subset(&held)
+        };
+        Ok(prospect.goal.state.table.filter(fewer))
+    }
+
+    /// Whether the time to confirm the change on its way is over already: the program was away meanwhile.
+    pub(super) fn is_late(&self, now: Moment) -> bool {
+        let going = self.going.as_ref();
+        let confirm = going.and_then(|going| going.underway.record.change.confirm);
+        confirm.is_some_and(|confirm| confirm.until <= now)
     }
 
     /// Undoes the change that waits to be confirmed where its time is over, and the one that went back where that is

@@ -14,10 +14,6 @@ use crate::store::hashes;
 /// How wide what is wrong is drawn.
 const WIDTH: usize = 100;
 
-/// What is told where they are not good, by a daemon, which goes on.
-pub(super) const LAST_GOOD: &str =
-    "the policy files do not load: the last good ones stay in force; see `wanshift check`";
-
 /// What the files of a host say.
 #[derive(Debug, Clone)]
 pub struct Files {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::alter::{Stance, engine};
 use super::confirm::Expired;
 use super::footing::Footing;
-use super::{Came, Keeper, Reached, known, words};
+use super::{Came, Keeper, RETRY, Reached, known, words};
 use crate::api::{Answer, Failure, Repairs, Silent, Stage, Talk};
 use crate::clock::Clock;
 use crate::engine::dates::{Dates, SavedDates};
@@ -47,6 +47,9 @@ pub(super) struct Looks {
     last: Option<Moment>,
     due: Option<Moment>,
     rules: Rules,
+    pub files: Files,
+    /// Before this, what was not confirmed is not taken back again after that failed.
+    expire_again: Moment,
     /// When a calendar changes what holds, a drained block begins to cut, or a phase begins.
     pub calendar_due: Option<Moment>,
     pub repairs: Repairs,
@@ -58,6 +61,14 @@ enum Rules {
     #[default]
     AsLeft,
     MayDiffer,
+}
+
+/// Whether the policy files are to be read once the change on record has come to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Files {
+    #[default]
+    Read,
+    ToRead,
 }
 
 impl Looks {
@@ -127,7 +138,8 @@ impl Keeper {
             self.conditions_due,
             self.looks.calendar_due,
             self.troubles.again(),
-            self.confirm_due(),
+            self.confirm_due()
+                .map(|due| due.max(self.looks.expire_again)),
             anyway,
         ]
         .into_iter()
@@ -148,7 +160,9 @@ impl Keeper {
         let now = self.clock.now();
         self.looks.date(self.clock.as_ref(), now);
         self.keep_dates();
-        if let Some(next) = self.next_step() {
+        if let Some(next) = self.next_step()
+            && !self.is_late(now)
+        {
             return if next <= now { self.step(talk) } else { None };
         }
         self.regain_in_time(now);
@@ -159,9 +173,13 @@ impl Keeper {
         }
         match self.expire() {
             Ok(Expired::No) => {}
-            Ok(Expired::Owed) => return None,
+            Ok(Expired::Owed) => {
+                self.looks.later();
+                return None;
+            }
             Err(failure) => {
                 self.looks.later();
+                self.looks.expire_again = now.plus(RETRY);
                 self.fail(Stage::Apply, &failure);
                 return None;
             }
@@ -243,6 +261,10 @@ impl Keeper {
         let policy = in_force.policy.clone();
         let latches = self.true_on_disk(&policy).map_err(store)?;
         let pending = self.store.unfinished().map_err(store)?.is_some();
+        if !pending && std::mem::take(&mut self.looks.files) == Files::ToRead {
+            self.read_files_at_last();
+            return Ok(());
+        }
         let next = match pending {
             true => Ok(None),
             false => self.next_phase(&policy, &intent, &latches),
@@ -325,7 +347,7 @@ impl Keeper {
         let because = std::mem::take(&mut self.because);
         match before {
             // Devices come and go, and what is to hold on them with them.
-            Some(before) if before.state == prospect.goal.state => {
+            Some(before) if before.is_but_for_edges(&prospect.goal.state) => {
                 let what = format!("somebody else changed what is ours: {writes} to put it right");
                 tracing::warn!(planned = ops, "{what}");
                 self.looks.repairs.count += 1;
@@ -390,6 +412,17 @@ impl Keeper {
 }
 
 impl Reached {
+    /// Whether `state` is what was reached; whose the edge is that a feed hangs in shows in the feed alone, and not
+    /// while that is gone.
+    fn is_but_for_edges(&self, state: &KernelState) -> bool {
+        let feeds = self.state.feeds.keys().eq(state.feeds.keys());
+        let of_others = KernelState {
+            feeds: self.state.feeds.clone(),
+            ..state.clone()
+        };
+        feeds && self.state == of_others
+    }
+
     pub fn of(prospect: &Prospect) -> Self {
         Self {
             desired: Some(prospect.engine.goal()),

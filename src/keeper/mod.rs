@@ -16,10 +16,12 @@ pub mod known;
 mod listed;
 mod look;
 pub mod plan;
+mod reload;
 mod sample;
 mod start;
 pub mod status;
 pub mod take_out;
+pub mod text;
 mod trouble;
 pub mod words;
 
@@ -250,7 +252,7 @@ impl Keeper {
         match &request.order {
             Order::Status => {
                 let status = self.status();
-                Answer::of(&status, status::text(&status)).map(Came::Answer)
+                Answer::of(&status, text::text(&status)).map(Came::Answer)
             }
             Order::History => self.history().map(Came::Answer),
             Order::Conditions => self.conditions(&asked, talk).map(Came::Answer),

@@ -2,7 +2,7 @@
 
 use super::alter::{Going, Stance, engine};
 use super::confirm::waits;
-use super::{Asked, InForce, Keeper, files, words};
+use super::{Asked, InForce, Keeper, files, look, words};
 use crate::api::{Failure, Order, Request, Stage, Talk};
 use crate::executor::change::Resumed;
 use crate::kernel::Scope;
@@ -24,11 +24,7 @@ impl Keeper {
         let (at, now) = (self.clock.date(), self.clock.now());
         let files = match files::from(&self.config, Style::Plain, talk) {
             Ok(files) => Some(files),
-            Err(_) => {
-                let what = files::LAST_GOOD.to_owned();
-                self.troubles.failed(Stage::Policy, what, at, now);
-                None
-            }
+            Err(failure) => self.judged(Err(failure)).ok(),
         };
         match self.recover(files.as_ref()) {
             Ok(Some((record, _))) => talk.say(&format!(
@@ -40,12 +36,13 @@ impl Keeper {
                 .troubles
                 .failed(Stage::Apply, failure.to_string(), at, now),
         }
-        if self.going.is_none()
-            && let Some(files) = files
-            && let Err(failure) = self.take_in(files, talk)
-        {
-            self.troubles
-                .failed(Stage::Plan, failure.to_string(), at, now);
+        if let Some(files) = files {
+            if matches!(self.store.unfinished(), Ok(Some(_))) {
+                self.looks.files = look::Files::ToRead;
+            } else {
+                let taken = self.take_in(files, talk);
+                self.judged(taken).ok();
+            }
         }
         self.looks.soon();
         self.say_footing();
@@ -75,7 +72,11 @@ impl Keeper {
     }
 
     /// Puts files into force that are others than those that were, unless a change waits to be confirmed.
-    fn take_in(&mut self, files: files::Files, talk: &mut dyn Talk) -> Result<(), Failure> {
+    pub(super) fn take_in(
+        &mut self,
+        files: files::Files,
+        talk: &mut dyn Talk,
+    ) -> Result<(), Failure> {
         let hash = crate::store::hash(&files.facts());
         let same = self
             .in_force

@@ -8,7 +8,7 @@ use crate::executor::change::Order;
 use crate::executor::error::ChangeError;
 use crate::model::names::PhaseName;
 use crate::model::state::KernelState;
-use crate::store::Extent;
+use crate::store::{Extent, RecordState, StoreError};
 
 /// What `teardown` prints as JSON.
 #[derive(Debug, Serialize)]
@@ -47,7 +47,8 @@ impl Keeper {
         talk: &mut dyn Talk,
     ) -> Result<Answer, Failure> {
         let order = asked.order(&self.boot);
-        let writes = self.take_out(&order, KernelState::default(), Extent::Nothing, talk)?;
+        let back = self.end_what_waits(talk)?;
+        let writes = self.take_out(&order, KernelState::default(), Extent::Nothing, talk)? + back;
         let phase = self.store.phase()?;
         let torn = TornDown { writes, phase };
         Answer::of(&torn, torn.text())
@@ -60,9 +61,10 @@ impl Keeper {
         talk: &mut dyn Talk,
     ) -> Result<Answer, Failure> {
         let order = asked.order(&self.boot);
+        let back = self.end_what_waits(talk)?;
         let goal = self.blocks_that_stay()?;
         let blocks = goal.table.as_ref().map(crate::model::filter::Table::blocks);
-        let writes = self.take_out(&order, goal, Extent::Blocks, talk)?;
+        let writes = self.take_out(&order, goal, Extent::Blocks, talk)? + back;
         let phase = self.store.phase()?;
         let kept: Vec<String> = blocks
             .unwrap_or_default()
@@ -79,6 +81,25 @@ impl Keeper {
         });
         text.push_str("The next apply shapes again.\n");
         Answer::of(&TornDown { writes, phase }, text)
+    }
+
+    /// A change that waits to be confirmed is taken back first: who takes everything out does not confirm it, and
+    /// what is entered again later is what held before it.
+    fn end_what_waits(&mut self, talk: &mut dyn Talk) -> Result<usize, StoreError> {
+        let waiting = self.store.unfinished()?;
+        let Some(record) = waiting.filter(|record| record.state == RecordState::Unconfirmed) else {
+            return Ok(0);
+        };
+        talk.say(&format!(
+            "note: `{}` was not confirmed: it is taken back",
+            record.change.what
+        ));
+        let taken = self.take_back(&record, "it was not confirmed before all was taken out");
+        Ok(taken.unwrap_or_else(|failure| {
+            // What does not come back goes with all the rest.
+            talk.say(&format!("note: {failure}"));
+            0
+        }))
     }
 
     /// Brings the kernel to `goal`, which is less than what holds. What is on its way ends with it.

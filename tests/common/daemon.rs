@@ -102,6 +102,11 @@ impl<'a> Daemon<'a> {
         std::fs::read_to_string(&self.log).unwrap()
     }
 
+    /// Where it runs.
+    pub const fn host(&self) -> &'a EdgeHost {
+        self.host
+    }
+
     /// Its process.
     pub fn pid(&self) -> Pid {
         Pid::from_raw(i32::try_from(self.child.id()).unwrap())

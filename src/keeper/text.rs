@@ -1,0 +1,204 @@
+//! How things are, told to people.
+
+use std::collections::BTreeMap;
+
+use super::words;
+use crate::api::{DirectionStatus, Outcome, Status};
+
+/// The same for people: what matters first.
+pub fn text(status: &Status) -> String {
+    let mut text = String::new();
+    let mut line = |line: String| {
+        text.push_str(line.trim_end());
+        text.push('\n');
+    };
+    let when = |at: &jiff::Timestamp| at.strftime("%Y-%m-%d %H:%M:%SZ").to_string();
+    let health = if status.healthy {
+        "healthy"
+    } else {
+        "NOT HEALTHY"
+    };
+    let host = if status.host.is_empty() {
+        "this host"
+    } else {
+        &status.host
+    };
+    let daemon = status.daemon.as_ref().map_or_else(
+        || "no daemon runs".to_owned(),
+        |daemon| {
+            let since = when(&daemon.since);
+            format!(
+                "daemon {} (process {}) since {since}",
+                daemon.version, daemon.pid
+            )
+        },
+    );
+    line(format!("{host}: {health}; {daemon}"));
+    for problem in &status.problems {
+        line(format!(
+            "! {} (since {})",
+            problem.what,
+            when(&problem.since)
+        ));
+    }
+    match &status.phase {
+        None => line("Nothing was applied yet.".to_owned()),
+        Some(phase) => {
+            line(format!("Phase {} since {}", phase.name, when(&phase.since)));
+            if !phase.because.is_empty() {
+                line(format!("  by {}: {}", phase.by, phase.because));
+            }
+            if let Some(until) = &phase.until {
+                line(format!("  until {until}"));
+            }
+            if let Some(shift) = &phase.shifting {
+                line(format!(
+                    "  on the way into {}: {:.0} %, {:.0} s left",
+                    shift.to,
+                    shift.done * 100.0,
+                    shift.seconds_left
+                ));
+            }
+        }
+    }
+    if let Some(pending) = &status.pending {
+        line(format!(
+            "Change {} (`{}` by {}) waits:",
+            pending.change, pending.what, pending.by
+        ));
+        let left = words::time(std::time::Duration::from_secs(pending.seconds_left));
+        line(format!(
+            "  undone in {left} unless it is confirmed: wanshift confirm"
+        ));
+    }
+    let mut table = Rows::default();
+    for circuit in &status.circuits {
+        let mut row = |way: &str, direction: &DirectionStatus| {
+            let rate = direction
+                .rate
+                .map_or_else(|| "-".to_owned(), |rate| format!("{:.1} mbit", rate / 1e6));
+            table.row([
+                format!("{} {way}", circuit.name),
+                direction.share.to_string(),
+                direction.capacity.to_string(),
+                rate,
+                format!("{:.0} s", direction.hot_seconds),
+                format!("{:.0} s", direction.saturated_seconds),
+            ]);
+        };
+        row("up", &circuit.up);
+        if let Some(down) = &circuit.down {
+            row("down", down);
+        }
+    }
+    for row in table.text(["circuit", "share", "of", "carries", "full", "saturated"]) {
+        line(row);
+    }
+    let mut table = Rows::default();
+    for block in &status.blocks {
+        table.row([
+            block.name.to_string(),
+            block.state.word().to_owned(),
+            block.since.as_ref().map_or_else(|| "-".to_owned(), when),
+            format!("{}", block.rejected_packets),
+        ]);
+    }
+    let because = status.blocks.iter().map(|block| block.because.as_str());
+    for row in table.told(["block", "", "since", "rejected"], because) {
+        line(row);
+    }
+    let mut table = Rows::default();
+    for condition in &status.conditions {
+        table.row([
+            condition.name.to_string(),
+            if condition.holds { "true" } else { "false" }.to_owned(),
+            condition
+                .since
+                .as_ref()
+                .map_or_else(|| "-".to_owned(), when),
+        ]);
+    }
+    let because = status.conditions.iter();
+    let because = because.map(|condition| condition.because.as_str());
+    for row in table.told(["condition", "", "since"], because) {
+        line(row);
+    }
+    if let Some(change) = &status.last_change {
+        let outcome = match change.outcome {
+            Outcome::Done => "done",
+            Outcome::Undone => "undone",
+        };
+        line(String::new());
+        line(format!(
+            "Last change: {} `{}` by {}",
+            change.change, change.what, change.by
+        ));
+        line(format!("  {outcome} {}", when(&change.at)));
+    }
+    if let (Some(last), Some(what)) = (&status.repairs.last, &status.repairs.what) {
+        line(format!(
+            "Last repair: {} (of {})",
+            when(last),
+            status.repairs.count
+        ));
+        line(format!("  {what}"));
+    }
+    text
+}
+
+/// Columns as wide as what stands in them.
+struct Rows<const N: usize>(Vec<[String; N]>);
+
+impl<const N: usize> Default for Rows<N> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<const N: usize> Rows<N> {
+    fn row(&mut self, row: [String; N]) {
+        self.0.push(row);
+    }
+
+    /// The same with why below each row.
+    fn told<'a>(self, head: [&str; N], mut whys: impl Iterator<Item = &'a str>) -> Vec<String> {
+        let rows = self.text(head);
+        let mut told = Vec::new();
+        for (at, row) in rows.into_iter().enumerate() {
+            told.push(row);
+            // An empty line and the head come first.
+            if at > 1
+                && let Some(why) = whys.next()
+            {
+                told.push(format!("  {why}"));
+            }
+        }
+        told
+    }
+
+    /// The rows below `head`, and an empty line before; nothing where there are none.
+    fn text(self, head: [&str; N]) -> Vec<String> {
+        if self.0.is_empty() {
+            return Vec::new();
+        }
+        let mut rows = vec![head.map(str::to_owned)];
+        rows.extend(self.0);
+        let mut widths = BTreeMap::new();
+        for row in &rows {
+            for (column, cell) in row.iter().enumerate() {
+                let width: &mut usize = widths.entry(column).or_default();
+                *width = (*width).max(cell.chars().count());
+            }
+        }
+        let cells = |row: [String; N]| {
+            let cells: Vec<String> = row
+                .into_iter()
+                .enumerate()
+                .map(|(column, cell)| format!("{cell:width$}", width = widths[&column]))
+                .collect();
+            cells.join("  ")
+        };
+        let told = rows.into_iter().map(cells);
+        std::iter::once(String::new()).chain(told).collect()
+    }
+}
