@@ -127,15 +127,7 @@ impl Keeper {
     /// Brings back what held before a change that is on its way or waits to be confirmed.
     pub(super) fn take_back(&mut self, record: &Record, why: &str) -> Result<usize, Failure> {
         self.going = None;
-        let before = record.change.before.as_ref();
-        let kept_out = self.keep_out(
-            record.change.policy_to,
-            before.and_then(|before| before.policy),
-        );
-        if let Err(error) = kept_out {
-            // What is not to stay does not wait for room on a disk.
-            tracing::warn!(%error, "what is taken back may be taken in again at the next start");
-        }
+        self.keep_out_what_goes_back(record);
         let mut record = record.clone();
         if let Ok(Some(table)) = self.table_of_before(&record) {
             record.change.way_back.table = Some(table);
@@ -223,7 +215,12 @@ impl Keeper {
         if tried && !self.troubles.is_due(Stage::Apply, now) {
             return Ok(Expired::Owed);
         }
-        self.take_back(&record, "it was not confirmed in time, or failed")?;
+        let why = if tried {
+            "the way back was not finished"
+        } else {
+            "it was not confirmed in time"
+        };
+        self.take_back(&record, why)?;
         Ok(Expired::No)
     }
 

@@ -63,6 +63,15 @@ impl Keeper {
         Ok(())
     }
 
+    /// The same for the files of a change that goes back. That does not wait for room on a disk.
+    pub(super) fn keep_out_what_goes_back(&mut self, record: &Record) {
+        let change = &record.change;
+        let before = change.before.as_ref().and_then(|before| before.policy);
+        if let Err(error) = self.keep_out(change.policy_to, before) {
+            tracing::warn!(%error, "what is taken back may be taken in again at the next start");
+        }
+    }
+
     /// Forgets that files were taken back, where they are those of `policy`: somebody orders them again.
     pub(super) fn let_in(&mut self, policy: &InForce) -> Result<(), Failure> {
         if self.store.remembered(TAKEN_BACK)?.as_ref() == Some(&policy.hash) {
@@ -199,6 +208,9 @@ impl Keeper {
             let why = "the machine was started anew before it was confirmed";
             let writes = self.take_back(&record, why)?;
             return Ok(Some((record, writes)));
+        }
+        if record.state != RecordState::Applying {
+            self.keep_out_what_goes_back(&record);
         }
         let (standing, absent) = (self.standing(&policy.policy)?, self.looks.absent);
         match self.executor().resume(&policy.policy, standing, absent)? {

@@ -370,6 +370,15 @@ impl Lab {
         store.history().unwrap().first().map(|change| change.id.0)
     }
 
+    /// Notes, as a daemon that was killed right then, that the change that waits goes back.
+    pub fn turn_back(&self) {
+        let mut store = Store::open(&self.host.state()).unwrap();
+        let record = store.unfinished().unwrap().unwrap();
+        let why = "rolled back by root";
+        let undoing = wanshift::store::RecordState::Undoing;
+        store.turn_back(record.id, undoing, why).unwrap();
+    }
+
     /// What the dead daemon left conserves, and is blocked as it should be.
     fn assert_safe(&self, before: Stance, deed: Deed, known: Known) {
         let landed = self.landed();

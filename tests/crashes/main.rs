@@ -126,6 +126,31 @@ fn files_that_were_taken_back_do_not_come_back_with_the_next_daemon() {
     });
 }
 
+/// The same where the daemon was killed as soon as it was on record that they go back.
+#[test]
+fn files_stay_out_that_were_going_back_when_the_daemon_was_killed() {
+    in_namespace(|| {
+        let mut lab = Lab::new(0, Duration::from_millis(100));
+        let before = lab.stance();
+        let mut after = before;
+        after.files = before.files.other();
+        lab.write(after.files);
+        lab.must(model::order(
+            Change::Apply,
+            Some(Duration::from_secs(3_600)),
+        ));
+        let pending = model::Settled {
+            stance: after,
+            pending: true,
+        };
+        lab.settled(&[pending], "waiting to be confirmed");
+        lab.kill();
+        lab.turn_back();
+        lab.restart();
+        lab.settled(&[before.into()], "another daemon");
+    });
+}
+
 /// What is true is on disk by the time that who reported it is answered; and a daemon that ends, in whatever way,
 /// leaves the kernel as it is.
 #[test]
