@@ -16,7 +16,7 @@ pub mod known;
 mod listed;
 mod look;
 pub mod plan;
-mod reload;
+pub mod reload;
 mod sample;
 mod start;
 pub mod status;

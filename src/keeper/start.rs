@@ -129,7 +129,7 @@ impl Keeper {
         let known = self.latched(&files.policy, talk)?;
         let engine = engine(&files.policy, phase, &known.latches, stance)?;
         let admitted = self.admit(&files)?;
-        let order = self.by_itself("start: the policy files are new".to_owned());
+        let order = self.by_itself("the policy files are new".to_owned());
         self.because.clear();
         self.begin(&order, admitted, engine, None, talk).map(|_| ())
     }
