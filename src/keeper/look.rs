@@ -365,7 +365,7 @@ impl Keeper {
     }
 
     /// The store knows of nothing that is to hold.
-    fn nothing_known(&mut self) -> Result<(), (Stage, Failure)> {
+    pub(super) fn nothing_known(&mut self) -> Result<(), (Stage, Failure)> {
         let held = self.kernel.observe(Scope::All);
         let held = held.map_err(|error| (Stage::Observe, error.into()))?.state;
         self.troubles.over(Stage::Wait);

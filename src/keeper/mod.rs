@@ -4,6 +4,7 @@
 //! long as it runs, and wakes it when something happened or is due. There is one way in which anything is done.
 
 pub mod alter;
+mod aside;
 mod blocks;
 mod by_itself;
 mod conditions;

@@ -237,7 +237,7 @@ impl Keeper {
     }
 
     /// The policy that a change on record puts into force; of one that does not say, the one that `files` say.
-    fn policy_of(
+    pub(super) fn policy_of(
         &mut self,
         record: &Record,
         files: Option<&files::Files>,

@@ -4,8 +4,8 @@ use super::alter::Going;
 use super::{Keeper, words};
 use crate::api::{
     BlockState, BlockStatus, CircuitStatus, ClassStatus, ConditionStatus, DirectionStatus,
-    LastChange, Line, Outcome, Pending, PhaseFacts, PolicyFacts, Sampling, Shifting, Stage, Status,
-    Stuck,
+    LastChange, Line, Outcome, Pending, PhaseFacts, PolicyFacts, Problem, Sampling, Shifting,
+    Stage, Status, Stuck,
 };
 use crate::engine::Engine;
 use crate::model::desired::Desired;
@@ -22,15 +22,16 @@ impl Keeper {
     pub fn status(&mut self) -> Status {
         let (at, now) = (self.clock.date(), self.clock.now());
         let mut problems = self.troubles.list();
-        let gathered = self.gather(now);
-        let gathered = gathered.unwrap_or_else(|failure| {
-            problems.push(crate::api::Problem {
+        let gathered = self.gather(at, now);
+        let mut gathered = gathered.unwrap_or_else(|failure| {
+            problems.push(Problem {
                 stage: Stage::Store,
                 what: failure.to_string(),
                 since: at,
             });
             Gathered::default()
         });
+        problems.append(&mut gathered.problems);
         let policy = self.in_force.as_ref();
         Status {
             host: policy.map_or_else(String::new, |policy| policy.policy.host().name.to_string()),
@@ -63,8 +64,14 @@ impl Keeper {
         }
     }
 
-    fn gather(&mut self, now: Moment) -> Result<Gathered, crate::api::Failure> {
+    fn gather(
+        &mut self,
+        at: jiff::Timestamp,
+        now: Moment,
+    ) -> Result<Gathered, crate::api::Failure> {
+        let aside = self.look_aside(at, now)?;
         let mut gathered = Gathered {
+            problems: aside.problems,
             last_change: self.store.history()?.into_iter().find_map(last_change),
             ..Gathered::default()
         };
@@ -98,10 +105,17 @@ impl Keeper {
             None => None,
         };
         let going = self.going.as_ref();
-        let desired = going.map_or_else(
+        let on_its_way = going.map(|going| &going.underway.prospect.engine);
+        let on_its_way = on_its_way.or(aside.on_its_way.as_ref());
+        let desired = on_its_way.map_or_else(
             || engine.as_ref().map(Engine::goal),
-            |going| Some(going.underway.prospect.engine.desired(now)),
+            |engine| Some(engine.desired(now)),
         );
+        let phases = on_its_way.map(Engine::phase).into_iter();
+        let phases: Vec<&Phase> = phases
+            .chain([&intent.phase])
+            .filter_map(|phase| policy.phases().get(phase))
+            .collect();
         gathered.phase = Some(phase(&policy, &intent, going, now));
         gathered.conditions = conditions(&policy, &latches);
         let rejected = self.kernel.rejected().unwrap_or_default();
@@ -111,9 +125,10 @@ impl Keeper {
             Extent::Nothing => None,
         };
         for block in policy.blocks().values() {
-            let phase = policy.phases().get(&intent.phase);
+            let brings = |phase: &&&Phase| phase.blocks.contains(&block.name);
+            let phase = phases.iter().find(brings).or(phases.first()).copied();
             let held = holding.and_then(|blocks| blocks.get(&block.name));
-            let state = state(block, held.copied(), phase, &latches);
+            let state = state(block, held.copied(), phase, intent.extent, &latches);
             gathered.blocks.push(BlockStatus {
                 name: block.name.clone(),
                 state,
@@ -196,6 +211,7 @@ impl Keeper {
 /// What the store and the kernel say.
 #[derive(Debug, Default)]
 struct Gathered {
+    problems: Vec<Problem>,
     phase: Option<PhaseFacts>,
     circuits: Vec<CircuitStatus>,
     classes: Vec<ClassStatus>,
@@ -268,6 +284,7 @@ fn state(
     block: &Block,
     held: Option<crate::model::desired::Hold>,
     phase: Option<&Phase>,
+    extent: Extent,
     latches: &Latches,
 ) -> BlockState {
     use crate::model::desired::Hold;
@@ -281,6 +298,7 @@ fn state(
         Some(Hold::Draining) => BlockState::Draining,
         None if !brought => BlockState::Absent,
         None if lifted => BlockState::Lifted,
+        None if extent == Extent::Nothing => BlockState::TakenOut,
         None => BlockState::Resting,
     }
 }
@@ -299,6 +317,7 @@ fn because(block: &Block, state: BlockState, phase: Option<&Phase>, latches: &La
         }
         BlockState::Resting => "by its schedule".to_owned(),
         BlockState::Absent => format!("phase {name} does not bring it"),
+        BlockState::TakenOut => "the next apply brings it back".to_owned(),
     }
 }
 
