@@ -45,6 +45,7 @@ use crate::policy::{Policy, read};
 use crate::store::{Lock, PolicyId, Record, RecordId, Store, StoreError, hash, hashes};
 use crate::units::Moment;
 use alter::Going;
+use early::Guard;
 use files::Files;
 use footing::Footing;
 use known::{Known, Links};
@@ -127,6 +128,8 @@ pub struct Keeper {
     unwritten: Option<Failure>,
     /// What the copy of what blocks is known to say.
     copied: Option<String>,
+    /// What is put back of blocks where nothing on record says what is to hold.
+    guard: Guard,
 }
 
 /// Who asks, and for what.
@@ -186,6 +189,7 @@ impl Keeper {
             going_back: None,
             unwritten: None,
             copied: None,
+            guard: Guard::default(),
         };
         keeper.take_policy_from_store()?;
         Ok(keeper)

@@ -19,7 +19,12 @@ impl Keeper {
     pub fn start(&mut self, talk: &mut dyn Talk) {
         if self.is_blind() {
             self.say_footing();
+            self.guard_blocks();
             return;
+        }
+        if matches!(self.store.intent(), Ok(None)) {
+            // A store that was lost says nothing of what was blocked; the copy beside it may.
+            self.guard_blocks();
         }
         let (at, now) = (self.clock.date(), self.clock.now());
         let files = match files::from(&self.config, Style::Plain, talk) {
