@@ -1,5 +1,7 @@
 //! What holds, why, and since when: gathered.
 
+use std::sync::Arc;
+
 use super::alter::Going;
 use super::{Keeper, words};
 use crate::api::{
@@ -99,18 +101,10 @@ impl Keeper {
         };
         let policy = in_force.policy;
         let latches = self.store.latches()?;
-        let engine = Engine::keeping(policy.clone(), intent.phase.clone(), latches.names()).ok();
-        let engine = match engine {
-            Some(engine) => Some(engine.standing(self.standing(&policy)?)),
-            None => None,
-        };
+        let aside = aside.on_its_way.as_ref();
+        let desired = self.held(&policy, &intent, &latches, aside, now)?;
         let going = self.going.as_ref();
-        let on_its_way = going.map(|going| &going.underway.prospect.engine);
-        let on_its_way = on_its_way.or(aside.on_its_way.as_ref());
-        let desired = on_its_way.map_or_else(
-            || engine.as_ref().map(Engine::goal),
-            |engine| Some(engine.desired(now)),
-        );
+        let on_its_way = going.map(|going| &going.underway.prospect.engine).or(aside);
         let phases = on_its_way.map(Engine::phase).into_iter();
         let phases: Vec<&Phase> = phases
             .chain([&intent.phase])
@@ -147,6 +141,34 @@ impl Keeper {
             self.lines(&policy, desired, &mut gathered);
         }
         Ok(gathered)
+    }
+
+    /// What should hold now: on the way, once it was reached, or by what is on record.
+    fn held(
+        &mut self,
+        policy: &Arc<Policy>,
+        intent: &Intent,
+        latches: &Latches,
+        aside: Option<&Engine>,
+        now: Moment,
+    ) -> Result<Option<Arc<Desired>>, crate::api::Failure> {
+        if let Some(going) = &self.going {
+            return Ok(Some(Arc::new(going.underway.prospect.engine.desired(now))));
+        }
+        if let Some(engine) = aside {
+            return Ok(Some(Arc::new(engine.desired(now))));
+        }
+        let reached = self.reached.as_ref();
+        if let Some(desired) = reached.and_then(|reached| reached.desired.as_ref()) {
+            return Ok(Some(desired.clone()));
+        }
+        let engine = Engine::keeping(policy.clone(), intent.phase.clone(), latches.names()).ok();
+        let Some(engine) = engine else {
+            return Ok(None);
+        };
+        Ok(Some(Arc::new(
+            engine.standing(self.standing(policy)?).goal(),
+        )))
     }
 
     /// The circuits and places, with what they are given and what they carry.
