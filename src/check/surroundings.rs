@@ -301,7 +301,7 @@ split.access = { mpls = "200mbit", internet = "90mbit" }
             "{}",
             told[2]
         );
-        assert!(told[2].starts_with("host.toml:2: "), "{}", told[2]);
+        assert!(told[2].starts_with("host.toml:2:8: "), "{}", told[2]);
         assert!(told[3].contains("device number 99"));
     }
 

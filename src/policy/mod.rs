@@ -39,7 +39,7 @@ pub use capacity::implied;
 pub use document::LARGEST;
 pub use fault::{Fault, Faults, Position, Related};
 pub use lists::{ListKind, Listed, Usage};
-pub use report::{SHOWN, Style, report};
+pub use report::{SHOWN, Style, advice, report};
 pub use schema::schema;
 pub use spec::nearest;
 
