@@ -40,7 +40,7 @@ pub use document::LARGEST;
 pub use fault::{Fault, Faults, Position, Related};
 pub use lists::{ListKind, Listed, Usage};
 pub use report::{SHOWN, Style, advice, report};
-pub use schema::schema;
+pub use schema::{Files, schema};
 pub use spec::nearest;
 
 use crate::model::circuit::{Circuit, Host, Pool};
