@@ -310,8 +310,11 @@ mod tests {
         at(&one.from, from) && at(&one.to, to) && service && point
     }
 
+    /// From, to, port, code point.
+    type Packet = (IpNet, IpNet, Option<(Transport, u16)>, u8);
+
     /// A packet out of each corner that the matches above can part.
-    fn packets() -> Vec<(IpNet, IpNet, Option<(Transport, u16)>, u8)> {
+    fn packets() -> Vec<Packet> {
         let four = ["10.0.0.0", "10.0.0.1", "10.128.0.0", "192.0.2.1"];
         let six = ["fd00::1", "fd00:0:0:1::", "2001:db8::"];
         let net = |text: &str| IpNet::from(text.parse::<std::net::IpAddr>().unwrap());
