@@ -1,0 +1,242 @@
+//! An explanation, for people.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use super::blocked::{Excepted, NotHeld, Rejected, Told};
+use super::met::{Because, Met};
+use super::{Case, End, Explanation, Passage};
+use crate::model::desired::Hold;
+use crate::model::names::Origin;
+use crate::units::Direction;
+
+/// So wide is a terminal.
+const WIDTH: usize = 80;
+/// The least width of the column of places.
+const PLACE: usize = 24;
+
+/// `explanation` in lines of at most 80 columns, as far as names allow it.
+#[must_use]
+pub fn text(explanation: &Explanation) -> String {
+    let mut text = String::new();
+    head(&mut text, explanation);
+    let several = explanation.answers.len() > 1;
+    for answer in &explanation.answers {
+        if several {
+            wrapped(&mut text, "\n", "  ", &format!("{}:", answer.services.join(", ")));
+        }
+        for (index, case) in answer.cases.iter().enumerate() {
+            if answer.cases.len() > 1 {
+                let _ = writeln!(
+                    text,
+                    "\nWay {} of {}: {}",
+                    index + 1,
+                    answer.cases.len(),
+                    way(case)
+                );
+            }
+            one(&mut text, case);
+        }
+    }
+    text
+}
+
+fn head(text: &mut String, explanation: &Explanation) {
+    let Explanation {
+        from, to, service, ..
+    } = explanation;
+    let dscp = match &explanation.dscp {
+        Some(point) => format!(", marked {point}"),
+        None => String::new(),
+    };
+    let _ = writeln!(text, "{} → {}, {service}{dscp}", from.address, to.address);
+    for end in [from, to] {
+        let End {
+            address,
+            stands_for: Some(what),
+            at,
+        } = end
+        else {
+            continue;
+        };
+        let of = Because {
+            what: format!("{address} stands for {what}"),
+            at: at.clone(),
+        };
+        wrapped(text, "  ", "    ", &said(&of));
+    }
+    if let Some(at) = &explanation.service_at {
+        let _ = writeln!(text, "  service {service} is written in {}", place(at));
+    }
+    let how = &explanation.phase_known;
+    let _ = writeln!(text, "  phase {}: {how}", explanation.phase);
+}
+
+fn way(case: &Case) -> String {
+    match (&case.requests, &case.replies) {
+        (Some(passage), _) => format!("requests go {}", ends(passage)),
+        (None, Some(passage)) => format!("replies go {}", ends(passage)),
+        (None, None) => "it ends at this host, which sends nothing".to_owned(),
+    }
+}
+
+fn ends(passage: &Passage) -> String {
+    let unnamed = if passage.own { "this host" } else { "inside" };
+    let arrival = passage.arrival.as_ref().map_or(unnamed, |device| device.as_str());
+    let departure = passage.departure.as_ref().map_or("inside", |device| device.as_str());
+    format!("{arrival} → {departure}")
+}
+
+fn one(text: &mut String, case: &Case) {
+    text.push('\n');
+    match &case.rejected {
+        Some(block) => rejected(text, block),
+        None => text.push_str("No block rejects it.\n"),
+    }
+    for block in &case.excepted {
+        excepted(text, block);
+    }
+    for block in &case.not_held {
+        not_held(text, block);
+    }
+    if case.circuits.is_empty() {
+        text.push_str("It crosses no circuit of the policy: nothing shapes it here.\n");
+    }
+    let passages = [("Requests", &case.requests), ("Replies", &case.replies)];
+    for (what, passage) in passages {
+        match passage {
+            Some(passage) => went(text, what, passage),
+            None => {
+                let _ = writeln!(text, "\n{what} end at this host, and are not shaped.");
+            }
+        }
+    }
+}
+
+fn rejected(text: &mut String, block: &Rejected) {
+    let how = match block.answer {
+        Told::Reset => "a TCP reset",
+        Told::Prohibited => "an ICMP error (administratively prohibited)",
+    };
+    let _ = writeln!(text, "REJECTED by block {}: {how}.", block.block);
+    reasons(text, &block.because);
+    if block.open == Hold::Draining {
+        text.push_str("  Connections that were open when it began may finish.\n");
+    }
+    let until = match &block.until {
+        Some(until) => format!("until condition {until}, or until another phase"),
+        None => "until another phase".to_owned(),
+    };
+    let _ = writeln!(text, "  {until}");
+    if let Some(waits) = &block.waits_for {
+        wrapped(text, "  ", "    ", &said(waits));
+    }
+    text.push_str("Were it let through:\n");
+}
+
+fn excepted(text: &mut String, block: &Excepted) {
+    let _ = writeln!(text, "Block {} holds, and lets it through:", block.block);
+    reasons(text, &block.because);
+}
+
+fn not_held(text: &mut String, block: &NotHeld) {
+    let _ = writeln!(text, "Block {} would, and does not hold now:", block.block);
+    reasons(text, &block.because);
+}
+
+fn reasons(text: &mut String, because: &[Because]) {
+    for reason in because {
+        wrapped(text, "  ", "    ", &said(reason));
+    }
+}
+
+fn said(reason: &Because) -> String {
+    match &reason.at {
+        Some(at) => format!("{} ({})", reason.what, place(at)),
+        None => reason.what.clone(),
+    }
+}
+
+fn went(text: &mut String, what: &str, passage: &Passage) {
+    let _ = writeln!(text, "\n{what}: {}", ends(passage));
+    if passage.classes.is_empty() {
+        text.push_str("  in no class: neither leaves them by a circuit, nor came they by one\n");
+    }
+    for met in &passage.classes {
+        class(text, met);
+    }
+}
+
+fn class(text: &mut String, met: &Met) {
+    let tree = match met.tree {
+        Direction::Up => "up: they leave over circuit",
+        Direction::Down => "down: they came over circuit",
+    };
+    let _ = writeln!(text, "  {tree} {}, in {}", met.circuit, met.place);
+    for reason in &met.because {
+        wrapped(text, "    ", "      ", &said(reason));
+    }
+    if let Some(beyond) = &met.beyond {
+        let _ = writeln!(text, "    what is more than that goes to {beyond}");
+    }
+    wrapped(text, "    rule  ", "          ", &met.rule);
+    let width = met.levels.iter().map(|level| level.place.to_string().len());
+    let width = width.max().unwrap_or(0).max(PLACE);
+    let _ = writeln!(
+        text,
+        "    {:<width$} {:<9} {:>10} {:>10}",
+        format!("tree of {}", met.device),
+        "class",
+        "guarantee",
+        "ceiling"
+    );
+    for level in &met.levels {
+        let _ = writeln!(
+            text,
+            "    {:<width$} {:<9} {:>10} {:>10}",
+            level.place.to_string(),
+            level.class.as_deref().unwrap_or("?"),
+            level.guarantee,
+            level.ceiling,
+        );
+    }
+    for level in &met.levels {
+        let first = format!("    {:<width$} ", level.place.to_string());
+        let from = match &level.because.at {
+            Some(at) => format!("by {} {}", place(at), level.because.what),
+            None => format!("by {}", level.because.what),
+        };
+        let _ = writeln!(text, "{first}{from}");
+    }
+}
+
+/// Where something was written, without the directory.
+fn place(at: &Origin) -> String {
+    let path = Path::new(at.file.as_ref());
+    let file = path.file_name().map_or_else(
+        || at.file.to_string(),
+        |name| name.to_string_lossy().into_owned(),
+    );
+    format!("{file}:{}", at.line)
+}
+
+/// Writes words in lines, the first after `first`, the others after `next`.
+fn wrapped(text: &mut String, first: &str, next: &str, words: &str) {
+    let mut line = first.to_owned();
+    let mut empty = true;
+    for word in words.split(' ') {
+        let length = line.trim_start_matches('\n').chars().count() + 1 + word.chars().count();
+        if !empty && length > WIDTH {
+            let _ = writeln!(text, "{line}");
+            line.clear();
+            line.push_str(next);
+            empty = true;
+        }
+        if !empty {
+            line.push(' ');
+        }
+        line.push_str(word);
+        empty = false;
+    }
+    let _ = writeln!(text, "{line}");
+}
