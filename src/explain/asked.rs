@@ -105,8 +105,7 @@ impl Asked {
         let pairs = froms
             .iter()
             .flat_map(|from| tos.iter().map(move |to| (from, to)));
-        let mut fit =
-            pairs.filter(|(from, to)| from.address.is_ipv4() == to.address.is_ipv4());
+        let mut fit = pairs.filter(|(from, to)| from.address.is_ipv4() == to.address.is_ipv4());
         let Some((from, to)) = fit.next() else {
             return Err(misread(
                 format!("`{from}` and `{to}` are not of one family, IPv4 or IPv6"),
@@ -134,10 +133,14 @@ fn ends(policy: &Policy, text: &str) -> Result<Vec<End>, Misread> {
     if let Ok(prefix) = text.parse::<IpNet>() {
         return Ok(of_prefixes(&[prefix], &format!("prefix {prefix}"), None));
     }
-    let group = policy.lists().iter().find(|list| {
-        list.kind == ListKind::Group && list.name == text.trim_start_matches('@')
-    });
-    let site = policy.sites().values().find(|site| site.name.as_str() == text);
+    let group = policy
+        .lists()
+        .iter()
+        .find(|list| list.kind == ListKind::Group && list.name == text.trim_start_matches('@'));
+    let site = policy
+        .sites()
+        .values()
+        .find(|site| site.name.as_str() == text);
     let group = group.map(|group| {
         let what = format!("group {}", group.name);
         of_prefixes(&group.prefixes, &what, Some(&group.origin))
@@ -167,7 +170,10 @@ fn unknown_end(policy: &Policy, text: &str) -> Misread {
     let what = format!("`{text}` is no address, and no group or site of the policy");
     match nearest(text.trim_start_matches('@'), known) {
         Some(name) => misread(what, format!("did you mean `{name}`?")),
-        None => misread(what, "write for example 10.1.0.7, 2001:db8::7 or a group's name"),
+        None => misread(
+            what,
+            "write for example 10.1.0.7, 2001:db8::7 or a group's name",
+        ),
     }
 }
 
@@ -208,7 +214,10 @@ fn read_service(policy: &Policy, text: &str) -> Result<Service, Misread> {
         .iter()
         .filter(|list| list.kind == ListKind::Service)
         .collect();
-    if let Some(list) = lists.iter().find(|list| list.name == text && !list.ports.is_empty()) {
+    if let Some(list) = lists
+        .iter()
+        .find(|list| list.name == text && !list.ports.is_empty())
+    {
         return Ok(Service {
             name: Some(list.name.clone()),
             at: Some(list.origin.clone()),
@@ -222,7 +231,10 @@ fn read_service(policy: &Policy, text: &str) -> Result<Service, Misread> {
     let what = format!("there is no service `{text}`");
     Err(match nearest(text, known) {
         Some(name) => misread(what, format!("did you mean `{name}`?")),
-        None => misread(what, "write a name of the policy, tcp/443, udp/3478 or icmp"),
+        None => misread(
+            what,
+            "write a name of the policy, tcp/443, udp/3478 or icmp",
+        ),
     })
 }
 
@@ -232,7 +244,10 @@ fn read_point(text: &str) -> Result<Dscp, Misread> {
         let what = format!("`{text}` is no DSCP");
         match nearest(text, dscp_names()) {
             Some(name) => misread(what, format!("did you mean `{name}`?")),
-            None => misread(what, "the names are ef, va, le, be, cs0 to cs7, af11 to af43; or a number from 0 to 63"),
+            None => misread(
+                what,
+                "the names are ef, va, le, be, cs0 to cs7, af11 to af43; or a number from 0 to 63",
+            ),
         }
     })
 }

@@ -147,7 +147,8 @@ fn held(world: &World<'_>, block: &Block) -> Vec<Because> {
 
 /// The exception of `block` that lets a connection between those ends through.
 fn excepted(block: &Block, [from, to]: [IpAddr; 2]) -> Vec<Because> {
-    let within = |nets: &[IpNet], end: IpAddr| nets.is_empty() || nets.iter().any(|net| net.contains(&end));
+    let within =
+        |nets: &[IpNet], end: IpAddr| nets.is_empty() || nets.iter().any(|net| net.contains(&end));
     let fits = |one: &Exception| within(&one.from, from) && within(&one.to, to);
     let index = block.except.iter().position(fits);
     let written = Because {

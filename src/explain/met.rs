@@ -71,16 +71,16 @@ pub(super) fn met(
     beyond: &Walk<'_>,
     ends: [IpAddr; 2],
 ) -> Vec<Met> {
-    let down = walk.mark.map(|minor| (Direction::Down, Ifb::device(), minor));
+    let down = walk
+        .mark
+        .map(|minor| (Direction::Down, Ifb::device(), minor));
     let up = walk.class.and_then(|class| {
         let device = device_of(world.ids, class)?;
         Some((Direction::Up, device, class.minor))
     });
     let classes = [down, up].into_iter().flatten();
     classes
-        .filter_map(|(tree, device, minor)| {
-            one(world, walk, beyond, ends, (tree, device, minor))
-        })
+        .filter_map(|(tree, device, minor)| one(world, walk, beyond, ends, (tree, device, minor)))
         .collect()
 }
 
@@ -113,7 +113,8 @@ fn one(
         let minor = minor?;
         Some(ClassId { major, minor }.to_string())
     };
-    let mut keys: Vec<NodeKey> = std::iter::successors(Some(place.clone()), NodeKey::parent).collect();
+    let mut keys: Vec<NodeKey> =
+        std::iter::successors(Some(place.clone()), NodeKey::parent).collect();
     keys.reverse();
     let levels = keys.into_iter().filter_map(|key| {
         let minor = world.ids.minor(&key);
@@ -157,18 +158,14 @@ fn decisive<'t>(walk: &Walk<'t>, place: &NodeKey, tree: Direction) -> Option<Ste
 }
 
 /// Why packets are of `place`, to which `step` led.
-fn because(
-    world: &World<'_>,
-    place: &NodeKey,
-    step: &Step<'_>,
-    ends: [IpAddr; 2],
-) -> Vec<Because> {
+fn because(world: &World<'_>, place: &NodeKey, step: &Step<'_>, ends: [IpAddr; 2]) -> Vec<Because> {
     let policy = world.policy;
     let circuit = &place.circuit;
     let site = |name| {
         let site = policy.sites().get(name)?;
         let mut nets = site.prefixes.iter();
-        let inside = nets.find_map(|net| Some((net, ends.into_iter().find(|end| net.contains(end))?)));
+        let inside =
+            nets.find_map(|net| Some((net, ends.into_iter().find(|end| net.contains(end))?)));
         let what = inside.map_or_else(
             || format!("it is of site {name}"),
             |(net, end)| format!("{end} is in {net}, site {name}"),
@@ -211,12 +208,20 @@ fn because(
             let mut classes = site.into_iter().flat_map(|site| &site.classes);
             if let Some(found) = classes.find(|class| class.name == *inner) {
                 let what = format!("its first class that matches is {inner}");
-                all.extend(class(what, &found.matches, &found.matches_at, &found.origin));
+                all.extend(class(
+                    what,
+                    &found.matches,
+                    &found.matches_at,
+                    &found.origin,
+                ));
             }
             all
         }
         Place::SiteRest(name) => {
-            let count = policy.sites().get(name).map_or(0, |site| site.classes.len());
+            let count = policy
+                .sites()
+                .get(name)
+                .map_or(0, |site| site.classes.len());
             let rest = none(count, format!("site {name}"), None);
             site(name).into_iter().chain([rest]).collect()
         }
@@ -240,7 +245,9 @@ fn entry(index: usize, count: usize, step: &Step<'_>) -> String {
         "its match".to_owned()
     };
     if step.rule.criteria().contains_key(&Field::Label) {
-        format!("{which}: the requests carried the DSCP, which the connection remembers for replies")
+        format!(
+            "{which}: the requests carried the DSCP, which the connection remembers for replies"
+        )
     } else {
         which
     }

@@ -51,7 +51,9 @@ impl Path {
 }
 
 impl Side {
-    pub(super) const fn device(&self) -> Option<&DeviceName> {
+    /// The device beyond which it is, as far as there is one.
+    #[must_use]
+    pub const fn device(&self) -> Option<&DeviceName> {
         match self {
             Self::Here | Self::Beyond(None) => None,
             Self::Beyond(Some(device)) => Some(device),
@@ -95,7 +97,10 @@ pub fn possible(
         let others = circuits().filter(|name| *name != not);
         let none = over.is_none_or(|over| over == not);
         let inside = none.then(inside);
-        inside.into_iter().chain(others.filter_map(beyond)).collect()
+        inside
+            .into_iter()
+            .chain(others.filter_map(beyond))
+            .collect()
     };
     match (site(from), site(to)) {
         (Some((_, from)), Some((_, to))) => vec![Path::between(from, to)],

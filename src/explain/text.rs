@@ -23,7 +23,12 @@ pub fn text(explanation: &Explanation) -> String {
     let several = explanation.answers.len() > 1;
     for answer in &explanation.answers {
         if several {
-            wrapped(&mut text, "\n", "  ", &format!("{}:", answer.services.join(", ")));
+            wrapped(
+                &mut text,
+                "\n",
+                "  ",
+                &format!("{}:", answer.services.join(", ")),
+            );
         }
         for (index, case) in answer.cases.iter().enumerate() {
             if answer.cases.len() > 1 {
@@ -82,8 +87,14 @@ fn way(case: &Case) -> String {
 
 fn ends(passage: &Passage) -> String {
     let unnamed = if passage.own { "this host" } else { "inside" };
-    let arrival = passage.arrival.as_ref().map_or(unnamed, |device| device.as_str());
-    let departure = passage.departure.as_ref().map_or("inside", |device| device.as_str());
+    let arrival = passage
+        .arrival
+        .as_ref()
+        .map_or(unnamed, |device| device.as_str());
+    let departure = passage
+        .departure
+        .as_ref()
+        .map_or("inside", |device| device.as_str());
     format!("{arrival} → {departure}")
 }
 

@@ -19,10 +19,10 @@ use thiserror::Error;
 
 use classify::ClassifyError;
 pub use classify::blocks_alone;
+pub use criteria::match_of;
 pub use layout::{Layout, Top, departures, layouts};
 pub use missing::missing;
 pub use names::Names;
-pub use criteria::match_of;
 pub use session::places_of_replies;
 pub use trees::trees;
 

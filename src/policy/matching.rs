@@ -240,10 +240,7 @@ fn dscp<'t>(cx: &mut Cx<'t>, item: Item<'t>) -> Option<Dscp> {
 }
 
 /// The list `match` of a class, and where each of its entries was written.
-pub(super) fn matches<'t>(
-    cx: &mut Cx<'t>,
-    item: Option<Item<'t>>,
-) -> (Vec<Match>, Vec<Origin>) {
+pub(super) fn matches<'t>(cx: &mut Cx<'t>, item: Option<Item<'t>>) -> (Vec<Match>, Vec<Origin>) {
     let found = item.map_or_else(Vec::new, |item| cx.each(item, one_match));
     let placed = found.into_iter().map(|(one, at)| (one, cx.origin(at)));
     placed.unzip()

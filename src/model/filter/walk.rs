@@ -49,16 +49,14 @@ impl Packet {
     /// The same packet, on its way from one device to another, as far as they are known; what this host itself sends
     /// came by none.
     #[must_use]
-    pub fn passing(
-        self,
-        arrival: Option<&DeviceName>,
-        departure: Option<&DeviceName>,
-    ) -> Self {
+    pub fn passing(self, arrival: Option<&DeviceName>, departure: Option<&DeviceName>) -> Self {
         let devices = [(Field::Arrival, arrival), (Field::Departure, departure)];
         devices
             .into_iter()
             .filter_map(|(field, device)| Some((field, number_of_device(device?))))
-            .fold(self, |packet, (field, device)| packet.showing(field, device))
+            .fold(self, |packet, (field, device)| {
+                packet.showing(field, device)
+            })
     }
 
     /// The same packet, of a connection in which `answerer` replies (`ct reply saddr`).
@@ -106,9 +104,8 @@ impl Packet {
 
     /// Whether what a map is asked with is what stands in that element.
     fn is_in(&self, element: &Element, key: LookupKey) -> bool {
-        let is = |field: Field, device: &DeviceName| {
-            self.shown(field) == Some(number_of_device(device))
-        };
+        let is =
+            |field: Field, device: &DeviceName| self.shown(field) == Some(number_of_device(device));
         let device = if key == LookupKey::Arrival {
             Field::Arrival
         } else {
