@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::output::Output;
 use super::{Global, place, ssh};
-use crate::api::{BlockState, Failure, Order, Request, SchemaVersion, Status, Talk};
+use crate::api::{BlockState, Failure, Order, Request, SchemaVersion, Status};
 use crate::clock::{Clock, SystemClock, boot_id};
 use crate::control;
 use crate::control::client;

@@ -138,7 +138,7 @@ fn one(
         circuit: place.circuit.clone(),
         because: because(world, &place, &step, ends),
         class: class(Some(minor)),
-        rule: step.rule.words(),
+        rule: words(&step),
         chain: step.chain.to_string(),
         levels,
         beyond: is_control.then(|| entered(beyond)).flatten(),
@@ -155,6 +155,14 @@ fn decisive<'t>(walk: &Walk<'t>, place: &NodeKey, tree: Direction) -> Option<Ste
         to == Some(&chain)
     };
     walk.steps.iter().rev().find(leads).copied()
+}
+
+/// The rule in words, and, where it asks a map, what that leads to.
+fn words(step: &Step<'_>) -> String {
+    let (Action::Lookup(key, map), Some(found)) = (step.rule.action(), step.found) else {
+        return step.rule.words();
+    };
+    format!("{} in map {map} → {found}", key.text())
 }
 
 /// Why packets are of `place`, to which `step` led.
@@ -265,7 +273,6 @@ fn control(step: &Step<'_>) -> Because {
         let rate = Rate::floor(limit.bytes_per_second.saturating_mul(8));
         format!(", up to {rate}")
     });
-    debug_assert!(!matches!(step.rule.action(), Action::Lookup(..)));
     Because {
         what: format!("{whose}{limit}: what keeps the line alive is served first"),
         at: None,

@@ -11,7 +11,6 @@ mod path;
 mod text;
 mod traffic;
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use serde::Serialize;
@@ -135,7 +134,12 @@ pub fn explain(world: &World<'_>, asked: &Asked, paths: &[Path]) -> Vec<Answer> 
                 cases.push(case);
             }
         }
-        match answers.iter_mut().find(|answer| answer.cases == cases) {
+        let alike = |answer: &&mut Answer| {
+            let pairs = answer.cases.iter().zip(&cases);
+            answer.cases.len() == cases.len()
+                && pairs.into_iter().all(|(one, other)| one.meets_as(other))
+        };
+        match answers.iter_mut().find(alike) {
             Some(answer) => answer.services.push(carried.to_string()),
             None => answers.push(Answer {
                 services: vec![carried.to_string()],
@@ -215,10 +219,12 @@ fn passage(world: &World<'_>, passing: Passing, ends: [IpAddr; 2]) -> Passage {
 impl Case {
     /// Whether it meets the same, whichever end of it is beyond the circuit.
     fn meets_as(&self, other: &Self) -> bool {
-        let classes = |case: &Self| -> BTreeSet<(Direction, NodeKey)> {
+        let classes = |case: &Self| {
             let passages = [&case.requests, &case.replies].into_iter().flatten();
-            let met = passages.flat_map(|passage| &passage.classes);
-            met.map(|met| (met.tree, met.place.clone())).collect()
+            let met = passages.flat_map(|passage| passage.classes.clone());
+            let mut met: Vec<_> = met.map(|met| (met.tree, met.place, met.because)).collect();
+            met.sort_by(|one, other| (one.0, &one.1).cmp(&(other.0, &other.1)));
+            met
         };
         classes(self) == classes(other)
             && self.rejected == other.rejected

@@ -78,10 +78,16 @@ fn head(text: &mut String, explanation: &Explanation) {
 }
 
 fn way(case: &Case) -> String {
+    let circuits: Vec<&str> = case.circuits.iter().map(|name| name.as_str()).collect();
+    let over = match circuits.as_slice() {
+        [] => String::new(),
+        [one] => format!(", circuit {one}"),
+        several => format!(", circuits {}", several.join(", ")),
+    };
     match (&case.requests, &case.replies) {
-        (Some(passage), _) => format!("requests go {}", ends(passage)),
-        (None, Some(passage)) => format!("replies go {}", ends(passage)),
-        (None, None) => "it ends at this host, which sends nothing".to_owned(),
+        (Some(passage), _) => format!("requests go {}{over}", ends(passage)),
+        (None, Some(passage)) => format!("replies go {}{over}", ends(passage)),
+        (None, None) => "both ends are this host".to_owned(),
     }
 }
 
@@ -179,45 +185,39 @@ fn went(text: &mut String, what: &str, passage: &Passage) {
 }
 
 fn class(text: &mut String, met: &Met) {
-    let tree = match met.tree {
-        Direction::Up => "up: they leave over circuit",
-        Direction::Down => "down: they came over circuit",
+    let over = match met.tree {
+        Direction::Up => "up, leaving over",
+        Direction::Down => "down, having come over",
     };
-    let _ = writeln!(text, "  {tree} {}, in {}", met.circuit, met.place);
+    let _ = writeln!(text, "  {over} {}: {}", met.circuit, met.place);
     for reason in &met.because {
         wrapped(text, "    ", "      ", &said(reason));
     }
     if let Some(beyond) = &met.beyond {
         let _ = writeln!(text, "    what is more than that goes to {beyond}");
     }
-    wrapped(text, "    rule  ", "          ", &met.rule);
-    let width = met.levels.iter().map(|level| level.place.to_string().len());
-    let width = width.max().unwrap_or(0).max(PLACE);
+    wrapped(text, "    rule: ", "      ", &met.rule);
+    let places = met.levels.iter().map(|level| level.place.to_string());
+    let places: Vec<String> = places.collect();
+    let width = places.iter().map(String::len).max().unwrap_or(0).max(PLACE);
+    let tree = format!("tree of {}", met.device);
     let _ = writeln!(
         text,
-        "    {:<width$} {:<9} {:>10} {:>10}",
-        format!("tree of {}", met.device),
-        "class",
-        "guarantee",
-        "ceiling"
+        "    {tree:<width$} {:<9} {:>9}  {:>9}  written",
+        "class", "guarantee", "ceiling"
     );
-    for level in &met.levels {
+    for (name, level) in places.iter().zip(&met.levels) {
+        let class = level.class.as_deref().unwrap_or("?");
+        let written = level
+            .because
+            .at
+            .as_ref()
+            .map_or("built in".to_owned(), place);
+        let (guarantee, ceiling) = (level.guarantee.to_string(), level.ceiling.to_string());
         let _ = writeln!(
             text,
-            "    {:<width$} {:<9} {:>10} {:>10}",
-            level.place.to_string(),
-            level.class.as_deref().unwrap_or("?"),
-            level.guarantee,
-            level.ceiling,
+            "    {name:<width$} {class:<9} {guarantee:>9}  {ceiling:>9}  {written}"
         );
-    }
-    for level in &met.levels {
-        let first = format!("    {:<width$} ", level.place.to_string());
-        let from = match &level.because.at {
-            Some(at) => format!("by {} {}", place(at), level.because.what),
-            None => format!("by {}", level.because.what),
-        };
-        let _ = writeln!(text, "{first}{from}");
     }
 }
 
@@ -236,7 +236,7 @@ fn wrapped(text: &mut String, first: &str, next: &str, words: &str) {
     let mut line = first.to_owned();
     let mut empty = true;
     for word in words.split(' ') {
-        let length = line.trim_start_matches('\n').chars().count() + 1 + word.chars().count();
+        let length = line.chars().count() + 1 + word.chars().count();
         if !empty && length > WIDTH {
             let _ = writeln!(text, "{line}");
             line.clear();
