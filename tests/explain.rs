@@ -141,7 +141,12 @@ fn ports_that_meet_different_things_are_told_apart() {
     let services = |index: usize| told["answers"][index]["services"].clone();
     assert_eq!(
         services(0),
-        serde_json::json!(["tcp/400", "tcp/444", "tcp/1495", "tcp/2599"])
+        serde_json::json!([
+            "tcp/400-442",
+            "tcp/444-1493",
+            "tcp/1495-2597",
+            "tcp/2599-2600"
+        ])
     );
     assert_eq!(
         services(1),
@@ -177,7 +182,7 @@ fn a_phase_that_requires_a_condition_is_told_as_if_that_were_true() {
     assert_eq!(told["phase"], "upgraded");
     assert!(told["notes"].to_string().contains("told as if it were"));
     let share = &told["answers"][0]["cases"][0]["requests"]["classes"][0]["levels"][0];
-    assert_eq!(share["guarantee"], 800_000_000);
+    assert_eq!(share["guarantee"], "800mbit");
 }
 
 #[test]
@@ -265,7 +270,7 @@ fn the_routes_of_the_host_say_which_circuit_and_the_kernel_what_is_given() {
         sh("nft add chain inet wanshift theirs");
         let told = on(&host, &["10.77.20.11", "203.0.113.7", "tcp/8080"]);
         let levels = &told["answers"][0]["cases"][0]["requests"]["classes"][0]["levels"];
-        assert_eq!(levels[1]["ceiling"], 7_000_000);
+        assert_eq!(levels[1]["ceiling"], "7mbit");
         assert!(
             told["notes"]
                 .to_string()

@@ -31,7 +31,7 @@ use crate::policy::Policy;
 use crate::units::{Direction, Rate};
 use blocked::{Blocks, blocks};
 use path::circuit_of;
-use traffic::{Connection, Passing, Through, Which, told_apart};
+use traffic::{Alike, Connection, Passing, Through, Which, told_apart};
 
 /// Where packets leave.
 const POSTROUTING: &str = "postrouting";
@@ -83,6 +83,8 @@ pub struct Case {
     pub requests: Option<Passage>,
     /// The way of the replies.
     pub replies: Option<Passage>,
+    /// Whether it meets the same where it is opened from the other side.
+    pub either_way: bool,
     /// The circuits that it crosses.
     pub circuits: Vec<CircuitName>,
     /// The block that rejects it.
@@ -109,8 +111,7 @@ pub struct Passage {
 /// What some ports meet alike.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Answer {
-    /// What was asked for, as far as it meets the same: `tcp/443`. A port stands for those after it, where a range was
-    /// asked for.
+    /// What was asked for, as far as it meets the same: `tcp/443`, `udp/5000-5099`.
     pub services: Vec<String>,
     /// What it meets, on each way that it may go.
     pub cases: Vec<Case>,
@@ -119,35 +120,42 @@ pub struct Answer {
 /// What `asked` meets on each of `paths`.
 #[must_use]
 pub fn explain(world: &World<'_>, asked: &Asked, paths: &[Path]) -> Vec<Answer> {
-    let mut answers: Vec<Answer> = Vec::new();
-    for carried in told_apart(&asked.service.kinds, world.table) {
+    let mut answers: Vec<(Vec<Alike>, Vec<Case>)> = Vec::new();
+    for alike in told_apart(&asked.service.kinds, world.table) {
         let connection = Connection {
             from: asked.from.address,
             to: asked.to.address,
-            carried,
+            carried: alike.first,
             dscp: asked.dscp,
         };
         let mut cases: Vec<Case> = Vec::with_capacity(paths.len());
         for path in paths {
             let case = case(world, &connection, path);
-            if !cases.iter().any(|known| known.meets_as(&case)) {
-                cases.push(case);
+            match cases.iter_mut().find(|known| known.meets_as(&case)) {
+                Some(known) => known.either_way = true,
+                None => cases.push(case),
             }
         }
-        let alike = |answer: &&mut Answer| {
-            let pairs = answer.cases.iter().zip(&cases);
-            answer.cases.len() == cases.len()
-                && pairs.into_iter().all(|(one, other)| one.meets_as(other))
+        let same = |(_, known): &&mut (Vec<Alike>, Vec<Case>)| {
+            let mut pairs = known.iter().zip(&cases);
+            known.len() == cases.len() && pairs.all(|(one, other)| one.meets_as(other))
         };
-        match answers.iter_mut().find(alike) {
-            Some(answer) => answer.services.push(carried.to_string()),
-            None => answers.push(Answer {
-                services: vec![carried.to_string()],
-                cases,
-            }),
+        match answers.iter_mut().find(same) {
+            Some((runs, _)) => match runs.last().and_then(|last| last.and(alike)) {
+                Some(both) => {
+                    runs.pop();
+                    runs.push(both);
+                }
+                None => runs.push(alike),
+            },
+            None => answers.push((vec![alike], cases)),
         }
     }
-    answers
+    let answer = |(runs, cases): (Vec<Alike>, Vec<Case>)| Answer {
+        services: runs.iter().map(ToString::to_string).collect(),
+        cases,
+    };
+    answers.into_iter().map(answer).collect()
 }
 
 fn case(world: &World<'_>, connection: &Connection, path: &Path) -> Case {
@@ -187,6 +195,7 @@ fn case(world: &World<'_>, connection: &Connection, path: &Path) -> Case {
     Case {
         requests,
         replies,
+        either_way: false,
         circuits,
         rejected: blocked.rejected,
         excepted: blocked.excepted,

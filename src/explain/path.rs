@@ -103,7 +103,11 @@ pub fn possible(
             .collect()
     };
     match (site(from), site(to)) {
-        (Some((_, from)), Some((_, to))) => vec![Path::between(from, to)],
+        (Some((one, from)), Some((other, to))) => {
+            let crosses = over.is_none_or(|over| over == one || over == other);
+            let path = crosses.then(|| Path::between(from, to));
+            path.into_iter().collect()
+        }
         (Some((circuit, from)), None) => {
             let ends = others(circuit).into_iter();
             ends.map(|to| Path::between(from.clone(), to)).collect()

@@ -105,6 +105,9 @@ fn ends(passage: &Passage) -> String {
 }
 
 fn one(text: &mut String, case: &Case) {
+    if case.either_way {
+        text.push_str("The same where it is opened from the other side.\n");
+    }
     text.push('\n');
     match &case.rejected {
         Some(block) => rejected(text, block),
@@ -135,8 +138,14 @@ fn rejected(text: &mut String, block: &Rejected) {
         Told::Reset => "a TCP reset",
         Told::Prohibited => "an ICMP error (administratively prohibited)",
     };
-    let _ = writeln!(text, "REJECTED by block {}: {how}.", block.block);
-    reasons(text, &block.because);
+    let because = block.because.iter().map(said).collect::<Vec<_>>();
+    let (name, held) = because
+        .split_first()
+        .map_or(("a block", &[][..]), |(name, held)| (name, held));
+    wrapped(text, "REJECTED by ", "  ", &format!("{name}: {how}."));
+    for held in held {
+        wrapped(text, "  held by ", "    ", held);
+    }
     if block.open == Hold::Draining {
         text.push_str("  Connections that were open when it began may finish.\n");
     }
@@ -152,18 +161,18 @@ fn rejected(text: &mut String, block: &Rejected) {
 }
 
 fn excepted(text: &mut String, block: &Excepted) {
-    let _ = writeln!(text, "Block {} holds, and lets it through:", block.block);
-    reasons(text, &block.because);
+    reasons(text, "It is let through by ", &block.because);
 }
 
 fn not_held(text: &mut String, block: &NotHeld) {
-    let _ = writeln!(text, "Block {} would, and does not hold now:", block.block);
-    reasons(text, &block.because);
+    reasons(text, "It would be by ", &block.because);
 }
 
-fn reasons(text: &mut String, because: &[Because]) {
-    for reason in because {
-        wrapped(text, "  ", "    ", &said(reason));
+/// The first after `first`, the others below it.
+fn reasons(text: &mut String, first: &str, because: &[Because]) {
+    let leads = std::iter::once(first).chain(std::iter::repeat("  "));
+    for (lead, reason) in leads.zip(because) {
+        wrapped(text, lead, "    ", &said(reason));
     }
 }
 

@@ -4,6 +4,7 @@
 //! end is the host itself. No address is translated; what a translation hides is said in the words of the verb.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::net::IpAddr;
 
 use super::asked::{Carried, Wanted};
@@ -177,8 +178,67 @@ fn number(address: IpAddr) -> u128 {
     }
 }
 
-/// What of `wanted` the rules of `table` may tell apart: the first port of each run of ports that they treat alike.
-pub(super) fn told_apart(wanted: &[Wanted], table: &Table) -> Vec<Carried> {
+/// Things that the rules of a table treat alike: echo requests, or the ports from the first to the last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Alike {
+    pub first: Carried,
+    pub last: Carried,
+}
+
+impl Alike {
+    /// This and `next` in one, where that begins where this ends.
+    pub(super) fn and(self, next: Self) -> Option<Self> {
+        let (Carried::Port(transport, last), Carried::Port(other, first)) = (self.last, next.first)
+        else {
+            return None;
+        };
+        let touches = transport == other && last.checked_add(1) == Some(first);
+        touches.then_some(Self {
+            last: next.last,
+            ..self
+        })
+    }
+}
+
+impl fmt::Display for Alike {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.last {
+            Carried::Port(_, last) if self.first != self.last => write!(f, "{}-{last}", self.first),
+            Carried::Port(..) | Carried::Echo => write!(f, "{}", self.first),
+        }
+    }
+}
+
+/// What of `wanted` the rules of `table` may tell apart.
+pub(super) fn told_apart(wanted: &[Wanted], table: &Table) -> Vec<Alike> {
+    let begins = begins(table);
+    let mut all: Vec<Alike> = Vec::new();
+    for one in wanted {
+        let range = match one {
+            Wanted::Echo => {
+                let (first, last) = (Carried::Echo, Carried::Echo);
+                all.push(Alike { first, last });
+                continue;
+            }
+            Wanted::Ports(range) => range,
+        };
+        for port in range.ports.clone() {
+            let carried = Carried::Port(range.transport, port);
+            let begins = port == *range.ports.start() || begins.contains(&port.into());
+            match all.last_mut() {
+                Some(run) if !begins => run.last = carried,
+                Some(_) | None => all.push(Alike {
+                    first: carried,
+                    last: carried,
+                }),
+            }
+        }
+    }
+    all
+}
+
+/// The ports from which on the rules of `table` may say something else.
+fn begins(table: &Table) -> BTreeSet<u128> {
     let mut begins = BTreeSet::new();
     let rules = table.chains.values().flat_map(|chain| &chain.lines);
     for line in rules {
@@ -191,18 +251,5 @@ pub(super) fn told_apart(wanted: &[Wanted], table: &Table) -> Vec<Carried> {
             }
         }
     }
-    let mut all = Vec::new();
-    for one in wanted {
-        match one {
-            Wanted::Echo => all.push(Carried::Echo),
-            Wanted::Ports(range) => all.extend(
-                range
-                    .ports
-                    .clone()
-                    .filter(|port| port == range.ports.start() || begins.contains(&(*port).into()))
-                    .map(|port| Carried::Port(range.transport, port)),
-            ),
-        }
-    }
-    all
+    begins
 }

@@ -281,3 +281,104 @@ impl Table {
 fn set(mark: u32, mask: MarkMask, number: u32) -> u32 {
     (mark & mask.others()) | mask.holding(number).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::filter::{Chain, Limit};
+
+    fn name(chain: &str) -> ChainName {
+        ChainName::new(chain)
+    }
+
+    fn class(minor: u16) -> ClassId {
+        ClassId {
+            major: crate::model::state::Major::new(0x7a01).unwrap(),
+            minor: Minor::new(minor).unwrap(),
+        }
+    }
+
+    fn asking(field: Field, value: u128, action: Action) -> Rule {
+        Rule::new([(field, Values::of([value]))], None, action)
+    }
+
+    /// A table whose chain at `forward` has these rules, beside other chains.
+    fn table(base: Vec<Rule>, others: Vec<(&str, Vec<Rule>)>) -> Table {
+        let mut table = Table::default();
+        let mut chain = Chain::of(base);
+        chain.hook = Some(Hook {
+            kind: "filter".to_owned(),
+            point: "forward".to_owned(),
+            priority: 0,
+            policy: "accept".to_owned(),
+        });
+        table.chains.insert(name("base"), chain);
+        for (other, rules) in others {
+            table.chains.insert(name(other), Chain::of(rules));
+        }
+        table
+    }
+
+    fn lands(table: &Table, packet: Packet) -> Option<u16> {
+        let walk = table.walk("forward", &mut packet.clone());
+        assert!(table.walk("input", &mut packet.clone()).steps.is_empty());
+        walk.class.map(|class| class.minor.get())
+    }
+
+    #[test]
+    fn a_jump_comes_back_and_a_goto_does_not() {
+        let last = |minor| Rule::always(Action::Priority(class(minor)));
+        let back = || vec![asking(Field::Transport, 6, Action::Return), last(0x20)];
+        let tcp = || Packet::default().showing(Field::Transport, 6);
+        let jumping = table(
+            vec![Rule::always(Action::Jump(name("x"))), last(0x10)],
+            vec![("x", back())],
+        );
+        assert_eq!(lands(&jumping, tcp()), Some(0x10));
+        let going = table(
+            vec![Rule::always(Action::Goto(name("x"))), last(0x10)],
+            vec![("x", back())],
+        );
+        assert_eq!(lands(&going, tcp()), None);
+        assert_eq!(
+            lands(&going, tcp().showing(Field::Transport, 17)),
+            Some(0x20)
+        );
+        // A chain that leads to itself, which the kernel does not take, ends all the same.
+        let round = table(vec![Rule::always(Action::Jump(name("base")))], vec![]);
+        assert_eq!(lands(&round, tcp()), None);
+    }
+
+    #[test]
+    fn what_a_packet_does_not_show_no_rule_takes() {
+        let rule = |field, value| {
+            table(
+                vec![asking(field, value, Action::Priority(class(0x10)))],
+                vec![],
+            )
+        };
+        let packet = || Packet::default().showing(Field::Source4, 7);
+        assert_eq!(lands(&rule(Field::Source4, 7), packet()), Some(0x10));
+        assert_eq!(lands(&rule(Field::Source4, 8), packet()), None);
+        assert_eq!(lands(&rule(Field::Source6, 7), packet()), None);
+        let own = Memory::Own.label().into();
+        assert_eq!(lands(&rule(Field::Label, own), packet()), None);
+        let known = packet().remembering(&[Memory::Own]);
+        assert_eq!(lands(&rule(Field::Label, own), known), Some(0x10));
+    }
+
+    #[test]
+    fn a_limit_that_is_used_up_takes_nothing() {
+        let limit = Limit {
+            bytes_per_second: 1,
+            burst: 1,
+        };
+        let limited = Rule::new([], Some(limit), Action::Priority(class(0x10)));
+        let table = table(vec![limited], vec![]);
+        assert_eq!(lands(&table, Packet::default()), Some(0x10));
+        assert_eq!(
+            lands(&table, Packet::default().limited(Limits::Beyond)),
+            None
+        );
+    }
+}
