@@ -70,8 +70,17 @@ pub(super) fn circuit_of<'a>(
     circuits.find(|circuit| circuit.device == *device || circuit.also.contains(device))
 }
 
+/// Whether an address is of those that a site keeps to itself.
+fn is_private(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_private(),
+        IpAddr::V6(address) => address.is_unique_local(),
+    }
+}
+
 /// The ways that a connection between two addresses may go by what the policy says alone: a site is behind its
 /// circuit; of other ends, one is inside and the other behind each circuit in turn, or behind the one that is `over`.
+/// Where one of them alone is private, that is the one inside.
 #[must_use]
 pub fn possible(
     policy: &Policy,
@@ -119,10 +128,13 @@ pub fn possible(
         (None, None) => circuits()
             .filter_map(beyond)
             .flat_map(|far| {
-                [
-                    Path::between(inside(), far.clone()),
-                    Path::between(far, inside()),
-                ]
+                let out = Path::between(inside(), far.clone());
+                let back = Path::between(far, inside());
+                match (is_private(from), is_private(to)) {
+                    (true, false) => vec![out],
+                    (false, true) => vec![back],
+                    (true, true) | (false, false) => vec![out, back],
+                }
             })
             .collect(),
     }

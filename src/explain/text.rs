@@ -165,7 +165,8 @@ fn excepted(text: &mut String, block: &Excepted) {
 }
 
 fn not_held(text: &mut String, block: &NotHeld) {
-    reasons(text, "It would be by ", &block.because);
+    text.push_str("A block would reject it, and does not hold now:\n");
+    reasons(text, "  ", &block.because);
 }
 
 /// The first after `first`, the others below it.
