@@ -22,6 +22,7 @@
 //! | [`lower`] | a decision → what the kernel should hold |
 //! | [`plan`] | what separates the two, as stages of ops that conserve; told to people |
 //! | [`check`] | notes on a valid policy |
+//! | [`explain`] | which class and block a connection meets, and why |
 //! | [`api`] | what may be asked of a running wanshift, and what it answers |
 //!
 //! Below here the world is touched; everything above is pure: no clock, no file, no socket.
@@ -49,6 +50,7 @@ pub mod control;
 pub mod daemon;
 pub mod engine;
 pub mod executor;
+pub mod explain;
 pub mod http;
 pub mod keeper;
 pub mod kernel;

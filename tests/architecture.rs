@@ -10,9 +10,10 @@
 use std::path::{Path, PathBuf};
 
 /// The rooms, in the order in which data flows (see the crate's docs).
-const ROOMS: [&str; 20] = [
-    "units", "model", "policy", "engine", "lower", "plan", "check", "api", "clock", "trust",
-    "load", "kernel", "store", "executor", "keeper", "metrics", "http", "control", "daemon", "cli",
+const ROOMS: [&str; 21] = [
+    "units", "model", "policy", "engine", "lower", "plan", "check", "explain", "api", "clock",
+    "trust", "load", "kernel", "store", "executor", "keeper", "metrics", "http", "control",
+    "daemon", "cli",
 ];
 /// The first room that touches the world.
 const BELOW: &str = "clock";

@@ -7,10 +7,12 @@ mod check;
 mod completions;
 mod condition;
 mod desk;
+mod explain;
 mod man;
 mod output;
 mod place;
 mod plan;
+mod present;
 mod restore;
 mod run;
 mod schema;
@@ -74,6 +76,8 @@ enum Verb {
     Check(check::CheckArgs),
     /// Show what would change in this kernel and why, class by class; writes nothing
     Plan(plan::PlanArgs),
+    /// Say which circuit, class and block a connection meets, and why; no root
+    Explain(explain::ExplainArgs),
     /// Make the kernel hold what the policy files say for the present phase
     Apply(ChangeArgs),
     /// Enter a phase, over its ramp where it has one
@@ -161,6 +165,7 @@ pub fn run(
         (Some(order), _) => desk::order(global, order, kernel, output),
         (None, Verb::Check(args)) => check::check(global, args, kernel, output),
         (None, Verb::Plan(args)) => plan::plan(global, args, kernel, output),
+        (None, Verb::Explain(args)) => explain::explain(global, args, kernel, output),
         (None, Verb::Run(args)) => run::run(global, args, output),
         (None, Verb::RestoreBlocks) => restore::restore_blocks(global, kernel, output),
         (None, Verb::Schema(args)) => schema::schema(args, output),
@@ -203,6 +208,7 @@ fn order(verb: &Verb) -> Option<Order> {
         } => Order::Conditions,
         Verb::Check(_)
         | Verb::Plan(_)
+        | Verb::Explain(_)
         | Verb::RestoreBlocks
         | Verb::Run(_)
         | Verb::Schema(_)

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use super::watchdog::Watchdog;
 use crate::clock::{Clock, SystemClock};
 use crate::kernel::tc::stats::{Counters, QueueCounters};
-use crate::kernel::{Host, Kernel, KernelError, OpError, Scope};
+use crate::kernel::{Host, Kernel, KernelError, OpError, Route, Scope};
 use crate::model::names::{BlockName, DeviceName};
 use crate::model::state::{ClassId, LeafKind, Major, Observed};
 use crate::model::surroundings::Surroundings;
@@ -60,6 +60,14 @@ impl Kernel for Pulsed {
 
     fn way(&mut self, from: IpAddr, to: IpAddr) -> Result<Option<DeviceName>, KernelError> {
         self.host().way(from, to)
+    }
+
+    fn route(
+        &mut self,
+        arrived: Option<(&DeviceName, IpAddr)>,
+        to: IpAddr,
+    ) -> Result<Route, KernelError> {
+        self.host().route(arrived, to)
     }
 
     fn speed(&mut self, device: &DeviceName) -> Result<Option<Rate>, KernelError> {

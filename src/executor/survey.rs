@@ -51,7 +51,7 @@ pub fn survey(
 
 /// Takes from the kernel the numbers that the store does not know: those of the packet filter's chains,
 /// which are named after places, and those at the top of each tree.
-fn learn(ids: &mut Ids, policy: &Policy, state: &KernelState) {
+pub fn learn(ids: &mut Ids, policy: &Policy, state: &KernelState) {
     let tops = state.trees.iter().filter_map(|(device, tree)| {
         let circuit = policy
             .circuit_behind(device)

@@ -74,7 +74,7 @@ impl Keeper {
                 .terms
                 .iter()
                 .map(|term| Term {
-                    what: words::term(term),
+                    what: term.to_string(),
                     holds: cause(&condition.name, term, &known.latches, &known.readings, now)
                         .is_some(),
                 })

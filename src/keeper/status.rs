@@ -307,7 +307,7 @@ fn conditions(policy: &Policy, latches: &Latches) -> Vec<ConditionStatus> {
             name: condition.name.clone(),
             holds: latch.is_some(),
             since: latch.map(|latch| latch.since),
-            because: latch.map_or_else(|| words::waits_for(condition), words::why),
+            because: latch.map_or_else(|| condition.waits_for(), words::why),
         }
     };
     policy.conditions().values().map(one).collect()

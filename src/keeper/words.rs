@@ -12,7 +12,7 @@ use crate::check::surroundings;
 use crate::engine::Engine;
 use crate::kernel::{Kernel, KernelError};
 use crate::model::calendar::Calendar;
-use crate::model::hold::{Combine, Condition, ConditionTerm, Established};
+use crate::model::hold::Established;
 use crate::model::names::{BlockName, ConditionName, PhaseName};
 use crate::model::readings::{Latch, WallClock};
 use crate::model::session::Session;
@@ -245,39 +245,5 @@ pub fn time(time: Duration) -> String {
         "0 s".to_owned()
     } else {
         parts.join(" ")
-    }
-}
-
-/// What a term of a condition asks for, in words.
-#[must_use]
-pub fn term(term: &ConditionTerm) -> String {
-    match term {
-        ConditionTerm::Event(event) => format!("event `{event}`"),
-        ConditionTerm::After(date) => format!("the date {date}"),
-        ConditionTerm::LinkSpeed {
-            device,
-            at_least,
-            lasting,
-        } if lasting.is_zero() => format!("{device} at {at_least} or more"),
-        ConditionTerm::LinkSpeed {
-            device,
-            at_least,
-            lasting,
-        } => format!(
-            "{device} at {at_least} or more for {} s",
-            lasting.as_secs_f64()
-        ),
-        ConditionTerm::Condition(name) => format!("condition `{name}`"),
-    }
-}
-
-/// What a condition that is not true waits for, in words.
-#[must_use]
-pub fn waits_for(condition: &Condition) -> String {
-    let terms: Vec<String> = condition.terms.iter().map(term).collect();
-    match (terms.as_slice(), condition.combine) {
-        ([only], _) => format!("waits for {only}"),
-        (_, Combine::Any) => format!("waits for any of: {}", terms.join(", ")),
-        (_, Combine::All) => format!("waits for all of: {}", terms.join(", ")),
     }
 }

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 use super::tc::htb::INNER_QUANTUM;
 use super::tc::stats::{Counters, QueueCounters};
-use super::{Kernel, KernelError, OpError, Scope};
+use super::{Kernel, KernelError, OpError, Route, Scope};
 use crate::model::class::Priority;
 use crate::model::names::{BlockName, DeviceName};
 use crate::model::state::{
@@ -311,6 +311,15 @@ impl Kernel for FakeKernel {
 
     fn way(&mut self, _: IpAddr, to: IpAddr) -> Result<Option<DeviceName>, KernelError> {
         Ok(self.ways.get(&to).cloned())
+    }
+
+    fn route(
+        &mut self,
+        _: Option<(&DeviceName, IpAddr)>,
+        to: IpAddr,
+    ) -> Result<Route, KernelError> {
+        let out = self.ways.get(&to).cloned();
+        Ok(out.map_or(Route::Nowhere, Route::Out))
     }
 
     fn counters(

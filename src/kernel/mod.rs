@@ -19,6 +19,7 @@ use crate::model::state::{ClassId, KernelState, LeafKind, Major, Observed};
 use crate::model::surroundings::{Neighbour, Surroundings};
 use crate::plan::op::Op;
 use crate::units::Rate;
+use routes::Found;
 use tc::socket::RouteSocket;
 use tc::stats::{Counters, QueueCounters};
 
@@ -61,6 +62,20 @@ pub trait Kernel {
     fn way(&mut self, from: IpAddr, to: IpAddr) -> Result<Option<DeviceName>, KernelError> {
         let _ = (from, to);
         Ok(None)
+    }
+
+    /// Where a packet to `to` goes: one of this host's own, or one that arrived from an address by a device. Nowhere, of
+    /// a kernel that is asked for other things.
+    ///
+    /// # Errors
+    /// Where the kernel cannot be asked.
+    fn route(
+        &mut self,
+        arrived: Option<(&DeviceName, IpAddr)>,
+        to: IpAddr,
+    ) -> Result<Route, KernelError> {
+        let _ = (arrived, to);
+        Ok(Route::Nowhere)
     }
 
     /// How fast a device is; `None` where that is not known.
@@ -116,6 +131,17 @@ pub trait Kernel {
     fn rejected(&mut self) -> Result<BTreeMap<BlockName, u64>, KernelError> {
         Ok(BTreeMap::new())
     }
+}
+
+/// Where a packet goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Route {
+    /// It is for this host.
+    Here,
+    /// It leaves by a device.
+    Out(DeviceName),
+    /// It goes nowhere.
+    Nowhere,
 }
 
 /// How much of what is ours is read.
@@ -289,6 +315,31 @@ impl Kernel for Host {
             .into_iter()
             .find(|link| Some(link.index) == index)
             .map(|link| link.name))
+    }
+
+    fn route(
+        &mut self,
+        arrived: Option<(&DeviceName, IpAddr)>,
+        to: IpAddr,
+    ) -> Result<Route, KernelError> {
+        let failed = |what| move |cause| KernelError::Read { what, cause };
+        let links = link::links(&mut self.socket).map_err(failed("the network devices"))?;
+        let arrived = match arrived {
+            Some((device, from)) => match links.iter().find(|link| link.name == *device) {
+                Some(link) => Some((link.index, from)),
+                None => return Ok(Route::Nowhere),
+            },
+            None => None,
+        };
+        let found = routes::forward(&mut self.socket, arrived, to).map_err(failed("a route"))?;
+        Ok(match found {
+            Found::Here => Route::Here,
+            Found::Nowhere => Route::Nowhere,
+            Found::Out(index) => {
+                let out = links.into_iter().find(|link| link.index == index);
+                out.map_or(Route::Nowhere, |link| Route::Out(link.name))
+            }
+        })
     }
 
     fn speed(&mut self, device: &DeviceName) -> Result<Option<Rate>, KernelError> {

@@ -25,6 +25,8 @@ const ROUTE_HEADER: usize = 12;
 const HOP_HEADER: usize = 8;
 /// `RTN_UNICAST` of `linux/rtnetlink.h`.
 const UNICAST: u8 = 1;
+/// `RTN_LOCAL` of `linux/rtnetlink.h`.
+const LOCAL: u8 = 2;
 /// `RT_TABLE_LOCAL` of `linux/rtnetlink.h`.
 const TABLE_LOCAL: u32 = 255;
 /// `RTM_F_CLONED` of `linux/rtnetlink.h`: what the kernel remembers of a destination, not a route.
@@ -33,6 +35,8 @@ const CLONED: u32 = 0x200;
 const RTA_DST: u16 = 1;
 /// `RTA_SRC` of `linux/rtnetlink.h`.
 const RTA_SRC: u16 = 2;
+/// `RTA_IIF` of `linux/rtnetlink.h`.
+const RTA_IIF: u16 = 3;
 /// `RTA_OIF` of `linux/rtnetlink.h`.
 const RTA_OIF: u16 = 4;
 /// `RTA_GATEWAY` of `linux/rtnetlink.h`.
@@ -78,13 +82,47 @@ pub fn read(socket: &mut RouteSocket, around: &mut Surroundings) -> io::Result<(
 /// Where the kernel cannot be asked.
 pub fn find(socket: &mut RouteSocket, from: IpAddr, to: IpAddr) -> io::Result<Option<u32>> {
     // From an address that is not this host's (any more) there is no way anywhere; without it there may be.
-    match look_up(socket, Some(from), to)? {
+    let leaves = |found: Found| match found {
+        Found::Out(device) => Some(device),
+        Found::Here | Found::Nowhere => None,
+    };
+    match leaves(look_up(socket, None, Some(from), to)?) {
         Some(device) => Ok(Some(device)),
-        None => look_up(socket, None, to),
+        None => Ok(leaves(look_up(socket, None, None, to)?)),
     }
 }
 
-fn look_up(socket: &mut RouteSocket, from: Option<IpAddr>, to: IpAddr) -> io::Result<Option<u32>> {
+/// Where a packet goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// It is for this host.
+    Here,
+    /// It leaves by the device with this index.
+    Out(u32),
+    /// It goes nowhere.
+    Nowhere,
+}
+
+/// Where a packet to `to` goes: one of this host's own, or one that arrived from an address by the device with that
+/// index.
+///
+/// # Errors
+/// Where the kernel cannot be asked.
+pub fn forward(
+    socket: &mut RouteSocket,
+    arrived: Option<(u32, IpAddr)>,
+    to: IpAddr,
+) -> io::Result<Found> {
+    let (device, from) = arrived.unzip();
+    look_up(socket, device, from, to)
+}
+
+fn look_up(
+    socket: &mut RouteSocket,
+    arrival: Option<u32>,
+    from: Option<IpAddr>,
+    to: IpAddr,
+) -> io::Result<Found> {
     let (family, length) = if to.is_ipv4() {
         (INET, 32)
     } else {
@@ -98,15 +136,24 @@ fn look_up(socket: &mut RouteSocket, from: Option<IpAddr>, to: IpAddr) -> io::Re
     if let Some(from) = from {
         messages.attribute(RTA_SRC, &octets(from));
     }
-    let mut found = None;
+    if let Some(arrival) = arrival {
+        messages.attribute(RTA_IIF, &arrival.to_ne_bytes());
+    }
+    let mut found = Found::Nowhere;
     let answer = socket.get(&mut messages, |kind, payload| {
-        let leaves = payload.get(7) == Some(&UNICAST);
-        if kind == RTM_NEWROUTE && leaves {
-            let device = payload
-                .get(ROUTE_HEADER..)
-                .and_then(|rest| attribute(rest, RTA_OIF));
-            found = device.and_then(|device| u32_at(device, 0));
+        if kind != RTM_NEWROUTE {
+            return;
         }
+        found = match payload.get(7) {
+            Some(&LOCAL) => Found::Here,
+            Some(&UNICAST) => {
+                let rest = payload.get(ROUTE_HEADER..);
+                let device = rest.and_then(|rest| attribute(rest, RTA_OIF));
+                let device = device.and_then(|device| u32_at(device, 0));
+                device.map_or(Found::Nowhere, Found::Out)
+            }
+            Some(_) | None => Found::Nowhere,
+        };
     });
     let nowhere = [
         Errno::ENETUNREACH,
@@ -124,7 +171,7 @@ fn look_up(socket: &mut RouteSocket, from: Option<IpAddr>, to: IpAddr) -> io::Re
                 .iter()
                 .any(|e| error.raw_os_error() == Some(*e as i32)) =>
         {
-            Ok(None)
+            Ok(Found::Nowhere)
         }
         Err(error) => Err(error),
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ipnet::IpNet;
 
 use crate::model::class::{Dscp, Match, Transport};
-use crate::model::filter::{Field, Memory, Range, Values};
+use crate::model::filter::{Field, Memory, Range, Rule, Values};
 
 /// What must hold of a packet.
 pub(super) type Criteria = BTreeMap<Field, Values>;
@@ -39,6 +39,16 @@ pub(super) fn criteria_of(one: &Match) -> Vec<Criteria> {
         }
     }
     all
+}
+
+/// The first of `matches` from which `rule` was made; `None` where it was made from none of them.
+#[must_use]
+pub fn match_of(matches: &[Match], rule: &Rule) -> Option<usize> {
+    let made = |criteria: Criteria| Rule::new(criteria, None, rule.action().clone());
+    matches.iter().position(|one| {
+        let mut all = criteria_of(one).into_iter();
+        all.any(|criteria| made(criteria).criteria() == rule.criteria())
+    })
 }
 
 /// The same for a match that asks for no code point.

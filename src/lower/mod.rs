@@ -19,6 +19,7 @@ use thiserror::Error;
 
 use classify::ClassifyError;
 pub use classify::blocks_alone;
+pub use criteria::match_of;
 pub use layout::{Layout, Top, departures, layouts};
 pub use missing::missing;
 pub use names::Names;
@@ -26,6 +27,7 @@ pub use session::places_of_replies;
 pub use trees::trees;
 
 use crate::model::desired::Desired;
+use crate::model::filter::Table;
 use crate::model::ids::{Ids, IdsError, Wanted};
 use crate::model::names::{CircuitName, DeviceName, Origin};
 use crate::model::node::{NodeKey, Place, Spot};
@@ -229,17 +231,7 @@ pub fn lower(
     facts: &Facts,
     ids: &mut Ids,
 ) -> Result<Lowered, Vec<LowerError>> {
-    let devices = layouts(policy).into_iter().map(|layout| layout.device);
-    ids.assign(Wanted {
-        keys: desired.nodes.keys().cloned().collect(),
-        devices: devices.collect(),
-        pools: policy.pools().keys().cloned().collect(),
-        mask: policy.host().mark_mask,
-    })
-    .map_err(|error| vec![error.into()])?;
-
-    let table = classify::table(policy, &desired.blocks, ids);
-    let table = table.map_err(|error| vec![error.into()])?;
+    let (table, names) = rules(policy, desired, ids).map_err(|error| vec![error])?;
     let mut errors = Vec::new();
     let trees = trees(policy, desired, facts, ids).unwrap_or_else(|mut more| {
         errors.append(&mut more);
@@ -261,8 +253,29 @@ pub fn lower(
             feeds,
             table: Some(table),
         },
-        names: Names::new(policy, ids),
+        names,
     })
+}
+
+/// The packet filter's table for `desired`, and what its numbers mean: the part of [`lower`] that needs to know nothing of
+/// the host. New places get their numbers in `ids`.
+///
+/// # Errors
+/// Where no number is left, or our bits of marks are too few.
+pub fn rules(
+    policy: &Policy,
+    desired: &Desired,
+    ids: &mut Ids,
+) -> Result<(Table, Names), LowerError> {
+    let devices = layouts(policy).into_iter().map(|layout| layout.device);
+    ids.assign(Wanted {
+        keys: desired.nodes.keys().cloned().collect(),
+        devices: devices.collect(),
+        pools: policy.pools().keys().cloned().collect(),
+        mask: policy.host().mark_mask,
+    })?;
+    let table = classify::table(policy, &desired.blocks, ids)?;
+    Ok((table, Names::new(policy, ids)))
 }
 
 /// Whether a class is one of those without which a tree cannot carry anything: pool, circuit, control, rest.

@@ -128,6 +128,8 @@ pub struct Class {
     pub circuit: CircuitName,
     /// What belongs to it: any of these.
     pub matches: Vec<Match>,
+    /// Where each of these was written.
+    pub matches_at: Vec<Origin>,
     /// What it is promised, where the phase does not say otherwise.
     pub terms: Terms,
     /// Where it was written.
@@ -180,6 +182,8 @@ pub struct SiteClass {
     pub name: ClassName,
     /// What belongs to it: any of these.
     pub matches: Vec<Match>,
+    /// Where each of these was written.
+    pub matches_at: Vec<Origin>,
     /// What it is promised, of the tail.
     pub terms: Terms,
     /// Where it was written.

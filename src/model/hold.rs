@@ -1,5 +1,6 @@
 //! Blocks and the conditions that lift them.
 
+use std::fmt;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -24,6 +25,8 @@ pub struct Block {
     pub service: Vec<PortRange>,
     /// What is let through all the same.
     pub except: Vec<Exception>,
+    /// Where each of these was written.
+    pub except_at: Vec<Origin>,
     /// What becomes of connections that are open already.
     pub established: Established,
     /// When it holds, within the time that it holds at all; always where `None`.
@@ -92,4 +95,41 @@ pub enum ConditionTerm {
     },
     /// Another condition is true.
     Condition(ConditionName),
+}
+
+impl fmt::Display for ConditionTerm {
+    /// What it asks for, in words.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Event(event) => write!(f, "event `{event}`"),
+            Self::After(date) => write!(f, "the date {date}"),
+            Self::LinkSpeed {
+                device,
+                at_least,
+                lasting,
+            } if lasting.is_zero() => write!(f, "{device} at {at_least} or more"),
+            Self::LinkSpeed {
+                device,
+                at_least,
+                lasting,
+            } => {
+                let seconds = lasting.as_secs_f64();
+                write!(f, "{device} at {at_least} or more for {seconds} s")
+            }
+            Self::Condition(name) => write!(f, "condition `{name}`"),
+        }
+    }
+}
+
+impl Condition {
+    /// What it waits for while it is not true, in words.
+    #[must_use]
+    pub fn waits_for(&self) -> String {
+        let terms: Vec<String> = self.terms.iter().map(ToString::to_string).collect();
+        match (terms.as_slice(), self.combine) {
+            ([only], _) => format!("waits for {only}"),
+            (_, Combine::Any) => format!("waits for any of: {}", terms.join(", ")),
+            (_, Combine::All) => format!("waits for all of: {}", terms.join(", ")),
+        }
+    }
 }

@@ -120,12 +120,13 @@ pub(super) fn class<'t>(cx: &mut Cx<'t>, item: Item<'t>) -> Option<Written<'t, C
         let circuit = table
             .get("circuit")
             .and_then(|item| cx.refer::<CircuitName>(item, Kind::Circuit));
-        let matches = matching::matches(cx, table.get("match"));
+        let (matches, matches_at) = matching::matches(cx, table.get("match"));
         let terms = terms(cx, table, Terms::CLASS);
         Some(Class {
             name: item.name.parse().ok()?,
             circuit: circuit?,
             matches,
+            matches_at,
             terms,
             origin: cx.origin(table.at),
         })
@@ -193,11 +194,12 @@ fn site_class<'t>(cx: &mut Cx<'t>, site: &str, item: Item<'t>) -> Option<SiteCla
     let name = super::root::name(cx, Kind::Class, item).and_then(|()| item.name.parse().ok());
     let who = format!("class `{}` of site `{site}`", super::cx::shorten(item.name));
     let table = cx.table(item, &INNER, who)?;
-    let matches = matching::matches(cx, table.get("match"));
+    let (matches, matches_at) = matching::matches(cx, table.get("match"));
     let terms = terms(cx, &table, Terms::CLASS);
     Some(SiteClass {
         name: name?,
         matches,
+        matches_at,
         terms,
         origin: cx.origin(table.at),
     })

@@ -88,6 +88,8 @@ pub(super) fn block<'t>(cx: &mut Cx<'t>, item: Item<'t>) -> Option<Written<'t, B
         let except = table
             .get("except")
             .map_or_else(Vec::new, |item| cx.each(item, exception));
+        let except = except.into_iter().map(|(one, at)| (one, cx.origin(at)));
+        let (except, except_at) = except.unzip();
         let established = established(cx, table);
         let schedule = table.get("schedule").and_then(|item| schedule(cx, item));
         let until = table
@@ -99,7 +101,8 @@ pub(super) fn block<'t>(cx: &mut Cx<'t>, item: Item<'t>) -> Option<Written<'t, B
             to,
             circuit,
             service,
-            except: except.into_iter().map(|(one, _)| one).collect(),
+            except,
+            except_at,
             established,
             schedule,
             until,

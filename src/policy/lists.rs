@@ -1,8 +1,11 @@
 //! The groups and services that the files define: what classes and blocks were written with.
 
+use ipnet::IpNet;
+
 use super::cx::Cx;
 use super::root::Root;
 use super::spec::Kind;
+use crate::model::class::PortRange;
 use crate::model::names::Origin;
 
 /// A group or a service of the files.
@@ -16,6 +19,10 @@ pub struct Listed {
     pub origin: Origin,
     /// Whether anything refers to it.
     pub usage: Usage,
+    /// The prefixes of a group; none of a service.
+    pub prefixes: Vec<IpNet>,
+    /// The ports of a service; none of a group.
+    pub ports: Vec<PortRange>,
 }
 
 /// What a list is of.
@@ -52,6 +59,14 @@ pub(super) fn of(cx: &Cx<'_>, root: &Root<'_>) -> Vec<Listed> {
                 Usage::Used
             } else {
                 Usage::Unused
+            },
+            prefixes: match list {
+                ListKind::Group => cx.groups.get(item.name).cloned().unwrap_or_default(),
+                ListKind::Service => Vec::new(),
+            },
+            ports: match list {
+                ListKind::Service => cx.services.get(item.name).cloned().unwrap_or_default(),
+                ListKind::Group => Vec::new(),
             },
         })
     })

@@ -10,6 +10,7 @@ use super::fault::At;
 use super::services;
 use super::spec::{Given, Kind, Shape, Spec, may, must, nearest};
 use crate::model::class::{Dscp, Match, PortRange};
+use crate::model::names::Origin;
 
 /// `[group.G]`
 pub(super) static GROUP: Spec = Spec {
@@ -241,15 +242,11 @@ fn dscp<'t>(cx: &mut Cx<'t>, item: Item<'t>) -> Option<Dscp> {
     point
 }
 
-/// The list `match` of a class.
-pub(super) fn matches<'t>(cx: &mut Cx<'t>, item: Option<Item<'t>>) -> Vec<Match> {
-    let Some(item) = item else {
-        return Vec::new();
-    };
-    cx.each(item, one_match)
-        .into_iter()
-        .map(|(one, _)| one)
-        .collect()
+/// The list `match` of a class, and where each of its entries was written.
+pub(super) fn matches<'t>(cx: &mut Cx<'t>, item: Option<Item<'t>>) -> (Vec<Match>, Vec<Origin>) {
+    let found = item.map_or_else(Vec::new, |item| cx.each(item, one_match));
+    let placed = found.into_iter().map(|(one, at)| (one, cx.origin(at)));
+    placed.unzip()
 }
 
 fn one_match<'t>(cx: &mut Cx<'t>, item: Item<'t>) -> Option<Match> {

@@ -27,7 +27,7 @@ mod report;
 mod root;
 mod schedule;
 mod schema;
-mod services;
+pub mod services;
 mod spec;
 mod table;
 mod value;

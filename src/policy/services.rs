@@ -56,8 +56,14 @@ pub(super) const SERVICES: &[(&str, &[Ports])] = &[
     ("wireguard", &[udp(51_820)]),
 ];
 
-/// The ports of a built-in service.
-pub(super) fn built_in(name: &str) -> Option<Vec<PortRange>> {
+/// The names of the services that need no definition.
+pub fn built_in_names() -> impl Iterator<Item = &'static str> {
+    SERVICES.iter().map(|(name, _)| *name)
+}
+
+/// The ports of a service that needs no definition.
+#[must_use]
+pub fn built_in(name: &str) -> Option<Vec<PortRange>> {
     let (_, ports) = SERVICES.iter().find(|(known, _)| *known == name)?;
     Some(
         ports
@@ -70,8 +76,11 @@ pub(super) fn built_in(name: &str) -> Option<Vec<PortRange>> {
     )
 }
 
-/// `tcp/443` or `udp/1000-2000`; else what is wrong, and what to do.
-pub(super) fn ports(text: &str) -> Result<PortRange, (String, String)> {
+/// Reads `tcp/443` or `udp/1000-2000`.
+///
+/// # Errors
+/// Where it is neither: what is wrong, and what to do.
+pub fn ports(text: &str) -> Result<PortRange, (String, String)> {
     const EXAMPLE: &str = "write \"tcp/443\" or \"udp/1000-2000\"";
     let short = super::cx::shorten(text);
     let (transport, ports) = text
@@ -144,14 +153,15 @@ const DSCP: &[(&str, u8)] = &[
 ];
 
 /// The code point of that name.
-pub(super) fn dscp(name: &str) -> Option<Dscp> {
+#[must_use]
+pub fn dscp(name: &str) -> Option<Dscp> {
     let lower = name.to_ascii_lowercase();
     let (_, point) = DSCP.iter().find(|(known, _)| *known == lower)?;
     Dscp::new(*point)
 }
 
 /// The names of code points.
-pub(super) fn dscp_names() -> impl Iterator<Item = &'static str> {
+pub fn dscp_names() -> impl Iterator<Item = &'static str> {
     DSCP.iter().map(|(name, _)| *name)
 }
 

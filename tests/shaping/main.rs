@@ -20,6 +20,7 @@ mod control;
 mod crossing;
 mod daemon;
 mod down;
+mod explained;
 mod foreign;
 mod frames;
 mod hand;

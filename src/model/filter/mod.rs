@@ -22,6 +22,7 @@ mod shape;
 mod slot;
 mod tell;
 mod values;
+mod walk;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,6 +39,7 @@ pub use names::{ChainName, ChainRole, CounterName, MapName};
 pub use rule::{Action, Answer, Limit, LookupKey, Rule};
 pub use slot::{Slot, note_of, read_class_id, read_note};
 pub use values::{Range, Values};
+pub use walk::{Limits, Packet, Step, Walk};
 
 use super::names::DeviceName;
 

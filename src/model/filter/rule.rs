@@ -316,6 +316,12 @@ impl Rule {
         self.note.as_deref()
     }
 
+    /// The rule in words: `to 192.0.2.10, service tcp/443 → internet.class.gateway`.
+    #[must_use]
+    pub fn words(&self) -> String {
+        super::tell::rule(self)
+    }
+
     /// Whether every packet that comes so far is done with here.
     #[must_use]
     pub fn is_always(&self) -> bool {

@@ -42,6 +42,11 @@ pub(super) fn line(line: &Line, of: Option<&NodeKey>) -> String {
     beside(line, None, of)
 }
 
+/// A rule, whoever's.
+pub(super) fn rule(rule: &Rule) -> String {
+    one(rule, None, None)
+}
+
 fn beside(line: &Line, other: Option<&Line>, of: Option<&NodeKey>) -> String {
     let other = match other {
         Some(Line::Rule(rule)) => Some(rule),
