@@ -168,7 +168,7 @@ impl Page {
         for word in text.split_whitespace() {
             if line.chars().count() + 1 + word.chars().count() > WIDTH {
                 self.line(&line);
-                line = format!("{INDENT} ");
+                line = format!("{INDENT}  ");
             } else if line.len() > INDENT.len() {
                 line.push(' ');
             }
@@ -188,7 +188,7 @@ impl Page {
         self.again.set(self.again.get() + 1);
         self.line("");
         self.line(&format!(
-            "{INDENT}A figure is off by more than {TOLERANCE} %. {}. Measured again:",
+            "{INDENT}More than {TOLERANCE} % off. {}. Once more:",
             load()
         ));
         self.table(unit, &measure());
@@ -227,21 +227,24 @@ impl Page {
     /// The last words, and whether all figures were good.
     pub fn verdict(&self, seconds: f64) -> bool {
         let off = self.off.borrow();
-        let (code, text) = if off.is_empty() {
-            let figures = self.figures.get();
-            let text = format!("All {figures} figures are within {TOLERANCE} % of the policy");
-            ("1;32", text)
-        } else {
-            let text = format!("Off by more than {TOLERANCE} %:\n  {}\n", off.join("\n  "));
-            ("1;31", text)
-        };
+        let figures = self.figures.get();
         let again = match self.again.get() {
             0 => String::new(),
-            1 => ", one table was measured twice".to_owned(),
-            tables => format!(", {tables} tables were measured twice"),
+            1 => "; one table was measured twice".to_owned(),
+            tables => format!("; {tables} tables were measured twice"),
         };
-        let text = self.paint(code, &text);
-        self.line(&format!("\n{text} ({seconds:.0} s{again})."));
+        let time = format!("({seconds:.0} s{again})");
+        if off.is_empty() {
+            let text = format!("All {figures} figures are within {TOLERANCE} % of the policy");
+            self.line(&format!("\n{} {time}.", self.paint("1;32", &text)));
+        } else {
+            let text = format!(
+                "{} of {figures} figures are more than {TOLERANCE} % off",
+                off.len()
+            );
+            self.line(&format!("\n{} {time}:", self.paint("1;31", &text)));
+            off.iter().for_each(|what| self.line(&format!("  {what}")));
+        }
         off.is_empty()
     }
 }
