@@ -65,7 +65,7 @@ static DAEMON: Spec = Spec {
         ),
         may(
             "http",
-            Shape::Text("127.0.0.1:9077"),
+            Shape::Text("127.0.0.1:9817"),
             "where it serves metrics",
         ),
         may("sample", Shape::Duration, "how often it reads counters"),
@@ -191,7 +191,7 @@ pub(super) fn daemon<'t>(cx: &mut Cx<'t>, root: &Root<'t>) -> Daemon {
                 item.at,
                 format!("`{}` is no address with a port", shorten(text)),
             )
-            .help("write \"127.0.0.1:9077\" or \"[::1]:9077\"");
+            .help("write \"127.0.0.1:9817\" or \"[::1]:9817\"");
         }
         address
     });
