@@ -23,8 +23,9 @@ pub const DIRECTORY: &str = "WANSHIFT_DEMO_DIRECTORY";
 
 /// Has this program run once more, in the directory that it is told of, and gives what it ends with.
 pub fn watch(page: &Page) -> ExitCode {
-    let _alone = machine::alone(|| page.live("another measurement runs on this machine; waiting"));
-    page.clear();
+    let _alone = machine::alone(|| {
+        page.line("Another measurement runs on this machine: waiting for its end.")
+    });
     // From here on a signal ends the play, and not this process, which has to put things back.
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGQUIT]).unwrap();
     // What the play started, and did not wait for, becomes a child of this process.
