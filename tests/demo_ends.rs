@@ -1,5 +1,11 @@
 //! Ctrl-C in `scripts/demo`, and whatever else asks it to end: at no moment does anything of it stay.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "what a test's helpers cannot do fails the test"
+)]
+
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};

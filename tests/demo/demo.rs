@@ -20,6 +20,7 @@ mod guard;
 #[path = "../lab/mod.rs"]
 mod lab;
 mod play;
+mod ramp;
 mod sheet;
 mod traffic;
 mod web;

@@ -200,3 +200,24 @@ impl Daemon<'_> {
         );
     }
 }
+
+/// A plan without its last column, and without the lines that have nothing else.
+pub fn without_reasons(plan: &str) -> String {
+    let place = plan.lines().find_map(|line| line.find("why"));
+    let width = place.unwrap_or(usize::MAX);
+    let mut shown = String::new();
+    for line in plan.lines() {
+        // What is said below the table is no part of it.
+        let of_table = line.starts_with([' ', '+', '~', '-']);
+        let kept: String = if of_table {
+            line.chars().take(width).collect()
+        } else {
+            line.to_owned()
+        };
+        if line.is_empty() || !kept.trim().is_empty() {
+            shown.push_str(kept.trim_end());
+            shown.push('\n');
+        }
+    }
+    shown
+}

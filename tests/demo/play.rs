@@ -3,14 +3,15 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::edge::{Daemon, Edge};
+use crate::edge::{self, Daemon, Edge};
 use crate::lab::snapshot::Snapshot;
-use crate::lab::time::{Nanos, SECOND};
+use crate::lab::time::SECOND;
 use crate::lab::{Lab, address, bulk, now, sleep};
+use crate::ramp::Ramp;
 use crate::sheet::Policy::{AtMost, Count, Is};
 use crate::sheet::{Page, row};
 use crate::traffic::{self, Desktops, Rates, Wires, arrivals, desktops, greedy, takers, wanted};
-use crate::web::{self, Browsing, Try};
+use crate::web::{self, Browsing, Try, how_many, refused_again};
 
 /// Desktops in use on a day at the office, and on the first day at home.
 const OFFICE: u64 = 280;
@@ -145,7 +146,7 @@ impl Play<'_> {
             ],
         );
         let plan = self.edge.run(&["plan", "--phase", "telework"]);
-        self.page.answer(&without_reasons(&plan));
+        self.page.answer(&edge::without_reasons(&plan));
     }
 
     fn shift(&self, at_home: &Desktops) {
@@ -258,7 +259,7 @@ impl Play<'_> {
                 "All of ours is gone, the block too, until the daemon hears of it.",
             ],
         );
-        let mut slipped = 0;
+        let mut slipped = 0.0;
         let mut once = || {
             let browsing = Browsing::start(self.lab);
             self.page
@@ -268,7 +269,7 @@ impl Play<'_> {
             self.page
                 .wait("browsing goes on", Duration::from_millis(1500));
             let tries = browsing.stop();
-            slipped = how_many(&tries, |one| !one.refused()) as usize;
+            slipped = how_many(&tries, |one| !one.refused());
             vec![row(
                 "browsing is refused again, ms after the flush",
                 AtMost(REPAIRED),
@@ -277,7 +278,7 @@ impl Play<'_> {
         };
         self.page.measured("from a session host", &mut once);
         self.page.remark(&[&format!(
-            "Connections that came through meanwhile: {slipped}."
+            "Connections that came through meanwhile: {slipped:.0}."
         )]);
         self.edge.tail("status", 2);
     }
@@ -426,84 +427,6 @@ impl Play<'_> {
     }
 }
 
-/// The table that grows while a shift goes on.
-struct Ramp<'a> {
-    wires: &'a Wires,
-    at_home: &'a Desktops,
-    last: (Nanos, [u64; 4]),
-    titled: bool,
-}
-
-impl<'a> Ramp<'a> {
-    fn new(wires: &'a Wires, at_home: &'a Desktops) -> Self {
-        let mut ramp = Self {
-            wires,
-            at_home,
-            last: (0, [0; 4]),
-            titled: false,
-        };
-        ramp.last = ramp.look();
-        ramp
-    }
-
-    fn look(&self) -> (Nanos, [u64; 4]) {
-        let [internet, mpls] = self.wires.seen();
-        let desktops = self.at_home.received();
-        (now(), [internet, mpls, internet + mpls, desktops])
-    }
-
-    /// What the program says of its progress, beside what is measured; none where it says something else.
-    fn row(&mut self, line: &str) -> Option<String> {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let [
-            percent,
-            "%",
-            "internet",
-            internet,
-            "mbit",
-            "mpls",
-            mpls,
-            "mbit",
-        ] = words[..]
-        else {
-            return None;
-        };
-        let next = self.look();
-        let seconds = (next.0 - self.last.0) as f64 / 1e9;
-        let rate = |of: usize| (next.1[of] - self.last.1[of]) as f64 * 8.0 / 1e6 / seconds;
-        let row = format!(
-            "{percent:>3} %{internet:>9}{:>12.1}{mpls:>8}{:>12.1}{:>11.1}{:>11.1}",
-            rate(0),
-            rate(1),
-            rate(2),
-            rate(3)
-        );
-        self.last = next;
-        if std::mem::replace(&mut self.titled, true) {
-            return Some(row);
-        }
-        Some(format!("{RAMP}\n{row}"))
-    }
-}
-
-const RAMP: &str = "
-         internet            mpls                both       desktops
-         share    measured   share    measured   measured   get";
-
-/// From the flush on, the time at which the first of all tries began that were refused to the end.
-fn refused_again(tries: &[Try], flushed: Nanos) -> f64 {
-    let after = || tries.iter().filter(|one| one.at >= flushed);
-    let through = after().filter(|one| !one.refused()).last();
-    let since = through.map_or(flushed, |one| one.at + 1);
-    let first = after().find(|one| one.at >= since);
-    let first = first.expect("somebody browses to the end");
-    (first.at - flushed) as f64 / 1e6
-}
-
-fn how_many(tries: &[Try], of: impl Fn(&Try) -> bool) -> f64 {
-    tries.iter().filter(|one| of(one)).count() as f64
-}
-
 fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
@@ -514,25 +437,4 @@ fn grouped(number: u64) -> String {
         (0, rest) => rest.to_string(),
         (thousands, rest) => format!("{thousands},{rest:03}"),
     }
-}
-
-/// A plan without its last column, and without the lines that have nothing else.
-fn without_reasons(plan: &str) -> String {
-    let place = plan.lines().find_map(|line| line.find("why"));
-    let width = place.unwrap_or(usize::MAX);
-    let mut shown = String::new();
-    for line in plan.lines() {
-        // What is said below the table is no part of it.
-        let of_table = line.starts_with([' ', '+', '~', '-']);
-        let kept: String = if of_table {
-            line.chars().take(width).collect()
-        } else {
-            line.to_owned()
-        };
-        if line.is_empty() || !kept.trim().is_empty() {
-            shown.push_str(kept.trim_end());
-            shown.push('\n');
-        }
-    }
-    shown
 }

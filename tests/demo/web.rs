@@ -115,6 +115,22 @@ pub fn times(tries: &[Try]) -> [Duration; 2] {
     [times[times.len() / 2], times[times.len() - 1]]
 }
 
+/// How many tries came to that.
+pub fn how_many(tries: &[Try], of: impl Fn(&Try) -> bool) -> f64 {
+    tries.iter().filter(|one| of(one)).count() as f64
+}
+
+/// From the flush on, the time at which the first of all tries began that were refused to the end.
+pub fn refused_again(tries: &[Try], flushed: Nanos) -> f64 {
+    let after = || tries.iter().filter(|one| one.at >= flushed);
+    let through = after().filter(|one| !one.refused()).map(|one| one.at + 1);
+    let since = through.max().unwrap_or(flushed);
+    // Where nobody is refused to the end, that is later than any bound.
+    after()
+        .find(|one| one.at >= since)
+        .map_or(f64::INFINITY, |first| (first.at - flushed) as f64 / 1e6)
+}
+
 /// Three who ask the internet for pages all the time: one whose connection was opening as the block came tries again
 /// only after a second, and sees nothing meanwhile.
 pub struct Browsing {
