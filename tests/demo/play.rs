@@ -278,7 +278,7 @@ impl Play<'_> {
         };
         self.page.measured("from a session host", &mut once);
         self.page.remark(&[&format!(
-            "Connections that came through meanwhile: {slipped:.0}."
+            "Connections that were not refused meanwhile: {slipped:.0}."
         )]);
         self.edge.tail("status", 2);
     }

@@ -230,8 +230,8 @@ impl Page {
         let figures = self.figures.get();
         let again = match self.again.get() {
             0 => String::new(),
-            1 => "; one table was measured twice".to_owned(),
-            tables => format!("; {tables} tables were measured twice"),
+            1 => "; one table measured twice".to_owned(),
+            tables => format!("; {tables} tables measured twice"),
         };
         let time = format!("({seconds:.0} s{again})");
         if off.is_empty() {
@@ -269,6 +269,12 @@ fn judge(row: &Row) -> Told {
                 good: off.abs() <= TOLERANCE,
             }
         }
+        Policy::AtMost(policy) if row.measured.is_infinite() => Told {
+            policy: format!("≤ {policy:.0}"),
+            measured: "never".to_owned(),
+            off: String::new(),
+            good: false,
+        },
         Policy::AtMost(policy) => {
             let over = percent(policy);
             Told {
