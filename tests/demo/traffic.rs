@@ -105,14 +105,13 @@ pub struct Arrivals {
     pub nemours: f64,
 }
 
-/// Watches for a while where what arrives is handed on, once the flows have settled.
-pub fn arrivals(lab: &Lab, warm_up: Duration, duration: Duration) -> Arrivals {
-    sleep(warm_up);
+/// Watches for a while where what arrives is handed on; `wait` waits.
+pub fn arrivals(lab: &Lab, wait: impl Fn(Duration), duration: Duration) -> Arrivals {
     let inside = Capture::start(lab.datacentre(), "edge0");
     let mpls = Capture::start(lab.provider(), "edge0");
     sleep(Duration::from_millis(100));
     let from = now();
-    sleep(duration);
+    wait(duration);
     let to = now();
     let (inside, mpls) = (inside.stop(), mpls.stop());
     let rate = |trace: Trace| trace.paid_rate(from, to) / 1e6;
@@ -156,13 +155,12 @@ pub struct Seen {
     mpls: Trace,
 }
 
-/// Watches both far ends for a while, once the flows have settled.
-pub fn measure(lab: &Lab, warm_up: Duration, duration: Duration) -> Rates {
-    sleep(warm_up);
+/// Watches both far ends for a while; `wait` waits.
+pub fn measure(lab: &Lab, wait: impl Fn(Duration), duration: Duration) -> Rates {
     let wires = Wires::watch(lab);
     sleep(Duration::from_millis(100));
     let from = now();
-    sleep(duration);
+    wait(duration);
     let to = now();
     wires.stop().rates(from, to)
 }

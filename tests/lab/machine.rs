@@ -1,5 +1,6 @@
 //! What the machine must offer, and whose turn it is to load it.
 
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -46,13 +47,25 @@ pub fn has_qdisc(kind: &str) -> bool {
 }
 
 /// The right to load the machine: while it is held no other test that asks for it runs, in whatever
-/// process. Every test that measures rates or delays takes it, before it builds its lab.
-///
-/// While it is held each CPU also queues more packets that it has not yet received than the kernel's
-/// 1,000: a veth hands its packets to that queue, and where other programs keep the CPU for some
-/// milliseconds, what came meanwhile would be lost, as on no cable. It is a setting of the whole machine,
-/// hence put back; where the initial network namespace is out of reach it stays as it is.
+/// process. Every test that measures rates or delays takes it, before it builds its lab. [`deep_queues`]
+/// come with it.
 pub fn quiet_machine() -> Quiet {
+    let alone = alone(|| {});
+    Quiet {
+        _queues: deep_queues(),
+        _alone: alone,
+    }
+}
+
+/// The machine is this test's until it is dropped.
+pub struct Quiet {
+    // Dropped in this order: the next one finds the queues as they were.
+    _queues: DeepQueues,
+    _alone: Alone,
+}
+
+/// The right to load the machine, and nothing else. `wait` is called where somebody else has it.
+pub fn alone(wait: impl FnOnce()) -> Alone {
     let path = std::env::temp_dir().join("wanshift-quiet-machine.lock");
     let file = OpenOptions::new()
         .create(true)
@@ -60,30 +73,44 @@ pub fn quiet_machine() -> Quiet {
         .write(true)
         .open(&path)
         .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let lock = Flock::lock(file, FlockArg::LockExclusive)
-        .unwrap_or_else(|(_, error)| panic!("flock: {error}"));
+    let lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Err((file, Errno::EWOULDBLOCK)) => {
+            wait();
+            Flock::lock(file, FlockArg::LockExclusive)
+        }
+        come => come,
+    };
+    let lock = lock.unwrap_or_else(|(_, error)| panic!("flock: {error}"));
+    Alone { _lock: lock }
+}
+
+/// Nobody else loads the machine until it is dropped.
+pub struct Alone {
+    _lock: Flock<File>,
+}
+
+/// Has each CPU queue more packets that it has not yet received than the kernel's 1,000: a veth hands its
+/// packets to that queue, and where other programs keep the CPU for some milliseconds, what came meanwhile
+/// would be lost, as on no cable. It is a setting of the whole machine, hence put back; where the initial
+/// network namespace is out of reach it stays as it is.
+pub fn deep_queues() -> DeepQueues {
     let backlog = std::fs::read_to_string(BACKLOG).ok();
     if backlog.is_some() {
         let _ = std::fs::write(BACKLOG, "16384");
     }
-    Quiet {
-        _lock: lock,
-        backlog,
-    }
+    DeepQueues { backlog }
 }
 
 const BACKLOG: &str = "/proc/sys/net/core/netdev_max_backlog";
 
-/// The machine is this test's until it is dropped.
-pub struct Quiet {
-    _lock: Flock<File>,
+/// Queues are deep until it is dropped.
+pub struct DeepQueues {
     backlog: Option<String>,
 }
 
-impl Drop for Quiet {
+impl Drop for DeepQueues {
     fn drop(&mut self) {
         if let Some(backlog) = &self.backlog {
-            // Before the lock goes, which is when the fields are dropped.
             let _ = std::fs::write(BACKLOG, backlog);
         }
     }
