@@ -9,6 +9,7 @@ mod desk;
 mod output;
 mod place;
 mod plan;
+mod render;
 mod restore;
 mod run;
 mod ssh;
@@ -69,6 +70,8 @@ enum Verb {
     Check(check::CheckArgs),
     /// Show what would change in this kernel and why, class by class; writes nothing
     Plan(plan::PlanArgs),
+    /// Print what the policy comes to as commands of tc, or as rules of nft; writes nothing
+    Render(render::RenderArgs),
     /// Make the kernel hold what the policy files say for the present phase
     Apply(ChangeArgs),
     /// Enter a phase, over its ramp where it has one
@@ -150,6 +153,7 @@ pub fn run(
         (Some(order), _) => desk::order(global, order, kernel, output),
         (None, Verb::Check(args)) => check::check(global, args, kernel, output),
         (None, Verb::Plan(args)) => plan::plan(global, args, kernel, output),
+        (None, Verb::Render(args)) => render::render(global, args, kernel, output),
         (None, Verb::Run(args)) => run::run(global, args, output),
         (None, Verb::RestoreBlocks) => restore::restore_blocks(global, kernel, output),
         (None, _) => Ok(0),
@@ -187,6 +191,8 @@ fn order(verb: &Verb) -> Option<Order> {
         Verb::Condition {
             what: None | Some(condition::What::List),
         } => Order::Conditions,
-        Verb::Check(_) | Verb::Plan(_) | Verb::RestoreBlocks | Verb::Run(_) => return None,
+        Verb::Check(_) | Verb::Plan(_) | Verb::Render(_) | Verb::RestoreBlocks | Verb::Run(_) => {
+            return None;
+        }
     })
 }

@@ -15,5 +15,6 @@ pub mod leaves;
 pub mod message;
 pub mod observe;
 pub mod probe;
+pub mod script;
 pub mod socket;
 pub mod stats;
