@@ -36,7 +36,7 @@ pub fn burst(rate: Rate, device: &Device) -> Ticks {
     let first = least.div_ceil(MS_NS);
     // A whole number of kbit/s makes whole bytes in every eighth millisecond.
     let whole = (first..first.saturating_add(8))
-        .find(|ms| u128::from(rate.bytes_per_second()) * u128::from(*ms) % 1_000 == 0);
+        .find(|ms| (rate.bytes_per_second() % 1_000 * (ms % 1_000)).is_multiple_of(1_000));
     Ticks::from_nanoseconds(whole.map_or(least, |ms| ms.saturating_mul(MS_NS)))
 }
 

@@ -22,6 +22,9 @@ use crate::model::state::{
 };
 use crate::units::Rate;
 
+/// How long a line is, where that can be chosen.
+const WIDTH: usize = 80;
+
 /// Commands that make a state.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Script {
@@ -44,8 +47,8 @@ pub fn script(
     if let Some(Ifb { up }) = state.ifb {
         let (name, kind) = (Ifb::NAME, Ifb::KIND);
         let _ = writeln!(script.links, "ip link add {name} type {kind}");
-        // Without an address of its own it says nothing by itself.
-        let _ = writeln!(script.links, "ip link set {name} addrgenmode none");
+        // Without an address of its own it says nothing by itself. A kernel without IPv6 knows nothing of such.
+        let _ = writeln!(script.links, "ip link set {name} addrgenmode none || :");
         if up {
             let _ = writeln!(script.links, "ip link set {name} up");
         }
@@ -165,13 +168,17 @@ impl Writer<'_> {
 
     fn leaf(&mut self, minor: Minor, id: &str, leaf: Leaf) {
         let device = self.device;
-        match leaves::words(leaf) {
-            Some(words) => self.line(&format!(
-                "qdisc add dev {device} parent {id} handle {:x}: \\\n    {words}",
-                minor.get()
-            )),
-            None => self.unsaid(&format!("class {id}: its queue is somebody else's")),
-        }
+        let Some(words) = leaves::words(leaf) else {
+            self.unsaid(&format!("class {id}: its queue is somebody else's"));
+            return;
+        };
+        let place = format!(
+            "qdisc add dev {device} parent {id} handle {:x}:",
+            minor.get()
+        );
+        let fits = place.len() + words.len() < WIDTH;
+        let between = if fits { " " } else { " \\\n    " };
+        self.line(&format!("{place}{between}{words}"));
     }
 
     /// How many bytes a burst is; where that is no whole number, the next one.
