@@ -61,9 +61,32 @@ pub struct Heat {
 /// Counts on over the samples of one run of the daemon.
 #[derive(Debug, Clone, Default)]
 pub struct Meter {
-    lines: BTreeMap<(NodeKey, Direction), Gauge>,
-    heat: BTreeMap<(CircuitName, Direction), Heat>,
+    lines: BTreeMap<NodeKey, Each<Option<Gauge>>>,
+    heat: BTreeMap<CircuitName, Each<Heat>>,
     last: Option<Moment>,
+}
+
+/// One thing for each direction.
+#[derive(Debug, Clone, Copy, Default)]
+struct Each<T> {
+    up: T,
+    down: T,
+}
+
+impl<T> Each<T> {
+    const fn get(&self, direction: Direction) -> &T {
+        match direction {
+            Direction::Up => &self.up,
+            Direction::Down => &self.down,
+        }
+    }
+
+    const fn get_mut(&mut self, direction: Direction) -> &mut T {
+        match direction {
+            Direction::Up => &mut self.up,
+            Direction::Down => &mut self.down,
+        }
+    }
 }
 
 /// What is kept of one place in one direction.
@@ -111,15 +134,20 @@ impl Meter {
             return;
         }
         self.last = Some(at);
-        for gauge in self.lines.values_mut() {
-            gauge.passed.rate = None;
+        for gauges in self.lines.values_mut() {
+            for gauge in [&mut gauges.up, &mut gauges.down].into_iter().flatten() {
+                gauge.passed.rate = None;
+            }
         }
-        let mut sampled: BTreeMap<(CircuitName, Direction), Sampled> = BTreeMap::new();
+        let mut sampled: BTreeMap<&CircuitName, Each<Sampled>> = BTreeMap::new();
         for line in seen {
-            let key = (line.place.clone(), line.direction);
-            let gauge = self.lines.entry(key).or_default();
-            let circuit = (line.place.circuit.clone(), line.direction);
-            let sampled = sampled.entry(circuit).or_default();
+            let circuit = sampled.entry(&line.place.circuit).or_default();
+            let sampled = circuit.get_mut(line.direction);
+            let gauges = match self.lines.get_mut(&line.place) {
+                Some(gauges) => gauges,
+                None => self.lines.entry(line.place.clone()).or_default(),
+            };
+            let gauge = gauges.get_mut(line.direction).get_or_insert_default();
             let hot = line.class.and_then(|class| gauge.class(at, line, class));
             if line.place.place == Place::Circuit {
                 sampled.hot = hot;
@@ -129,28 +157,35 @@ impl Meter {
             }
         }
         for (circuit, sampled) in sampled {
-            let heat = self.heat.entry(circuit).or_default();
-            if let Some(length) = sampled.hot {
-                heat.hot = heat.hot.saturating_add(length);
-                if sampled.drops > 0 || sampled.backlog > sampled.backlog_before {
-                    heat.saturated = heat.saturated.saturating_add(length);
-                }
-            }
+            let heat = self.heat.entry(circuit.clone()).or_default();
+            heat.up.add(sampled.up);
+            heat.down.add(sampled.down);
         }
     }
 
     /// What passed at `place`; none where it was never seen.
     #[must_use]
     pub fn passed(&self, place: &NodeKey, direction: Direction) -> Option<Passed> {
-        let gauge = self.lines.get(&(place.clone(), direction))?;
-        Some(gauge.passed)
+        let gauge = self.lines.get(place)?.get(direction).as_ref();
+        gauge.map(|gauge| gauge.passed)
     }
 
     /// How long a circuit was full; never, for one that was not seen.
     #[must_use]
     pub fn heat(&self, circuit: &CircuitName, direction: Direction) -> Heat {
-        let heat = self.heat.get(&(circuit.clone(), direction));
-        heat.copied().unwrap_or_default()
+        let heat = self.heat.get(circuit);
+        heat.map_or_else(Heat::default, |heat| *heat.get(direction))
+    }
+}
+
+impl Heat {
+    fn add(&mut self, sampled: Sampled) {
+        if let Some(length) = sampled.hot {
+            self.hot = self.hot.saturating_add(length);
+            if sampled.drops > 0 || sampled.backlog > sampled.backlog_before {
+                self.saturated = self.saturated.saturating_add(length);
+            }
+        }
     }
 }
 

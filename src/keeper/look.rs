@@ -1,6 +1,7 @@
 //! Looks after what was reached: what somebody else changed is put right, and what time, devices or conditions
 //! change is carried out.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::alter::{Stance, engine};
@@ -314,7 +315,7 @@ impl Keeper {
         let reached = self
             .reached
             .as_ref()
-            .and_then(|reached| reached.desired.as_ref());
+            .and_then(|reached| reached.desired.as_deref());
         let meant = reached.is_some_and(|reached| *reached != goal);
         if meant && !pending {
             let what = match std::mem::take(&mut self.because) {
@@ -425,8 +426,9 @@ impl Reached {
 
     pub fn of(prospect: &Prospect) -> Self {
         Self {
-            desired: Some(prospect.engine.goal()),
+            desired: Some(Arc::new(prospect.engine.goal())),
             state: prospect.goal.state.clone(),
+            names: prospect.goal.names.clone(),
         }
     }
 }

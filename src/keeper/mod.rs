@@ -37,6 +37,7 @@ use crate::clock::Clock;
 use crate::engine::meter::Meter;
 use crate::executor::change::{self, Executor};
 use crate::kernel::Kernel;
+use crate::lower::Names;
 use crate::model::desired::Desired;
 use crate::model::names::DeviceName;
 use crate::model::state::KernelState;
@@ -64,9 +65,11 @@ struct InForce {
 #[derive(Debug, Clone)]
 struct Reached {
     /// The decision; none where nothing is to be shaped.
-    desired: Option<Desired>,
+    desired: Option<Arc<Desired>>,
     /// What it comes to.
     state: KernelState,
+    /// What the numbers in it mean.
+    names: Names,
 }
 
 /// What a keeper stands on.

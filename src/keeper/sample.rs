@@ -8,7 +8,7 @@ use crate::api::{DaemonFacts, Failure, Stage};
 use crate::engine::dates::{Dates, SavedDates};
 use crate::engine::meter::Seen;
 use crate::kernel::Scope;
-use crate::lower::{Absent, Names};
+use crate::lower::Absent;
 use crate::model::counters::{Counters, QueueCounters};
 use crate::model::names::DeviceName;
 use crate::model::node::Spot;
@@ -73,21 +73,24 @@ impl Keeper {
     }
 
     fn read_counters(&mut self) -> Result<(), Failure> {
-        let Some(in_force) = self.in_force.clone() else {
-            return Ok(());
-        };
-        let trees = self.trees();
-        let ids = self.store.ids()?;
-        let names = Names::new(&in_force.policy, &ids);
         let now = self.clock.now();
-        let given = match &self.going {
-            Some(going) => going.underway.prospect.engine.desired(now).nodes,
-            None => {
-                let reached = self.reached.as_ref();
-                let desired = reached.and_then(|reached| reached.desired.as_ref());
-                desired.map_or_else(BTreeMap::new, |desired| desired.nodes.clone())
+        let on_its_way;
+        let (state, names, given) = match (&self.going, &self.reached) {
+            (Some(going), _) => {
+                let prospect = &going.underway.prospect;
+                on_its_way = prospect.engine.desired(now);
+                (&prospect.goal.state, &prospect.goal.names, &on_its_way)
             }
+            (None, Some(reached)) => match &reached.desired {
+                Some(desired) => (&reached.state, &reached.names, &**desired),
+                None => return Ok(()),
+            },
+            (None, None) => return Ok(()),
         };
+        let trees = state.trees.iter();
+        let trees: Vec<(DeviceName, Major)> = trees
+            .map(|(device, tree)| (device.clone(), tree.major))
+            .collect();
         let mut counters: Vec<(ClassId, Counters)> = Vec::new();
         let mut seen = Vec::new();
         // A leaf may drop later what its class took: only its own counters know.
@@ -98,10 +101,11 @@ impl Keeper {
             self.kernel.counters(&device, major, &mut counters)?;
             let direction = Ifb::direction(&device);
             for (id, counters) in &counters {
-                let Some(key) = names.spot(&device, id.minor).and_then(Spot::node) else {
+                let spot = names.spot(&device, id.minor);
+                let Some(key) = spot.and_then(Spot::node) else {
                     continue;
                 };
-                let Some(holding) = given.get(key) else {
+                let Some(holding) = given.nodes.get(key) else {
                     continue;
                 };
                 seen.push(Seen {
@@ -115,18 +119,6 @@ impl Keeper {
         }
         self.meter.sample(now, &seen);
         Ok(())
-    }
-
-    /// The trees that are ours, as they were last reached or will be.
-    fn trees(&self) -> Vec<(DeviceName, Major)> {
-        let state = match &self.going {
-            Some(going) => Some(&going.underway.prospect.goal.state),
-            None => self.reached.as_ref().map(|reached| &reached.state),
-        };
-        let trees = state.map(|state| &state.trees).into_iter().flatten();
-        trees
-            .map(|(device, tree)| (device.clone(), tree.major))
-            .collect()
     }
 
     /// The devices of circuits that are not there. A daemon has looked; a verb looks now.

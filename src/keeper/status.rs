@@ -1,5 +1,7 @@
 //! What holds, why, and since when: gathered.
 
+use std::sync::Arc;
+
 use super::alter::Going;
 use super::{Keeper, words};
 use crate::api::{
@@ -92,17 +94,8 @@ impl Keeper {
         };
         let policy = in_force.policy;
         let latches = self.store.latches()?;
-        let engine = Engine::keeping(policy.clone(), intent.phase.clone(), latches.names()).ok();
-        let engine = match engine {
-            Some(engine) => Some(engine.standing(self.standing(&policy)?)),
-            None => None,
-        };
-        let going = self.going.as_ref();
-        let desired = going.map_or_else(
-            || engine.as_ref().map(Engine::goal),
-            |going| Some(going.underway.prospect.engine.desired(now)),
-        );
-        gathered.phase = Some(phase(&policy, &intent, going, now));
+        let desired = self.held(&policy, &intent, &latches, now)?;
+        gathered.phase = Some(phase(&policy, &intent, self.going.as_ref(), now));
         gathered.conditions = conditions(&policy, &latches);
         let rejected = self.kernel.rejected().unwrap_or_default();
         let began = self.store.blocks_began()?;
@@ -132,6 +125,30 @@ impl Keeper {
             self.lines(&policy, desired, &mut gathered);
         }
         Ok(gathered)
+    }
+
+    /// What should hold now: on the way, once it was reached, or by what is on record.
+    fn held(
+        &mut self,
+        policy: &Arc<Policy>,
+        intent: &Intent,
+        latches: &Latches,
+        now: Moment,
+    ) -> Result<Option<Arc<Desired>>, crate::api::Failure> {
+        if let Some(going) = &self.going {
+            return Ok(Some(Arc::new(going.underway.prospect.engine.desired(now))));
+        }
+        let reached = self.reached.as_ref();
+        if let Some(desired) = reached.and_then(|reached| reached.desired.as_ref()) {
+            return Ok(Some(desired.clone()));
+        }
+        let engine = Engine::keeping(policy.clone(), intent.phase.clone(), latches.names()).ok();
+        let Some(engine) = engine else {
+            return Ok(None);
+        };
+        Ok(Some(Arc::new(
+            engine.standing(self.standing(policy)?).goal(),
+        )))
     }
 
     /// The circuits and places, with what they are given and what they carry.

@@ -6,6 +6,7 @@ use super::{Asked, Keeper, Reached, words};
 use crate::api::{Answer, Failure, Talk};
 use crate::executor::change::Order;
 use crate::executor::error::ChangeError;
+use crate::lower::Names;
 use crate::model::names::PhaseName;
 use crate::model::state::KernelState;
 use crate::store::{Extent, RecordState, StoreError};
@@ -120,6 +121,7 @@ impl Keeper {
         self.reached = outcome.is_ok().then_some(Reached {
             desired: None,
             state: goal,
+            names: Names::default(),
         });
         self.looks.soon();
         if outcome.is_ok() {
