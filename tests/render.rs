@@ -80,15 +80,17 @@ impl Paper {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Pastes what is printed for a phase.
-    fn paste(&self, phase: &str) {
-        for (what, program) in [("nft", "nft -f"), ("tc", "sh")] {
+    /// Pastes what is printed for a phase, rules first; gives what was pasted of traffic control.
+    fn paste(&self, phase: &str) -> String {
+        let [_, shaping] = [("nft", "nft -f"), ("tc", "sh")].map(|(what, program)| {
             let text = self.wanshift(&["render", what, "--phase", phase]);
             assert!(!text.contains("is not here"), "{text}");
             let file = self.directory.path().join(what);
-            std::fs::write(&file, text).unwrap();
+            std::fs::write(&file, &text).unwrap();
             sh(&format!("{program} {}", file.display()));
-        }
+            text
+        });
+        shaping
     }
 }
 
@@ -147,7 +149,7 @@ fn same(policy: &Path, devices: &'static str, phases: &[(&'static str, &'static 
             host.wanshift(&["phase", phase]);
         });
         let at = policy.to_owned();
-        let pasted = left_by(move || Paper::of(&at, devices).paste(phase));
+        let pasted = left_by(move || drop(Paper::of(&at, devices).paste(phase)));
         if let (Some(applied), Some(pasted)) = (applied, pasted) {
             assert_equal(&pasted, &applied);
         }
@@ -333,8 +335,10 @@ fn without_root_and_devices_it_says_what_it_took_to_be_so() {
 fn what_was_pasted_teardown_takes_out() {
     in_namespace(|| {
         let paper = Paper::of(&policy("cd77"), DEVICES);
-        paper.paste("telework");
+        let before = paper.paste("telework");
         assert_eq!(held().trees.len(), 3);
+        let beside = paper.wanshift(&["render", "tc", "--phase", "telework"]);
+        assert_eq!(beside, before, "what is loaded is no part of it");
         paper.wanshift(&["teardown"]);
         assert_eq!(held(), KernelState::default());
     });
@@ -373,12 +377,10 @@ fn stock_every_kind_of_queue_pasted_is_as_applied() {
         Paper::written(host, &policy).wanshift(&["apply"]);
     });
     let pasted = left_by(move || {
-        let paper = Paper::written(host, &same);
-        let text = paper.wanshift(&["render", "tc"]);
+        let text = Paper::written(host, &same).paste("always");
         for kind in ["pfifo", "fq_codel", "sfq", "cake"] {
             assert!(text.contains(&format!("{kind} ")), "{kind}: {text}");
         }
-        paper.paste("always");
     });
     if let (Some(applied), Some(pasted)) = (applied, pasted) {
         assert_equal(&pasted, &applied);
