@@ -11,11 +11,12 @@ mod common;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use common::daemon::Daemon;
+use common::daemon::{Daemon, PATIENCE};
 use common::host::{EdgeHost, dump as held};
 use common::{in_namespace, sh};
 use nix::sched::{CloneFlags, unshare};
 use serde_json::Value;
+use wanshift::clock::{Clock, SystemClock};
 
 const BLOCK: &str = "chain block.browsing-in-session";
 
@@ -182,6 +183,70 @@ fn a_lost_store_lifts_nothing_until_the_operator_says_the_phase() {
         host.wanshift(&["phase", "telework"]);
         daemon.wait_for("health", |status| status["healthy"] == true);
         assert_eq!(held(), before);
+    });
+}
+
+/// Has somebody else flush the rules, after which the block must be back.
+fn flush_and_see_it_back(daemon: &mut Daemon<'_>) {
+    assert!(blocked());
+    sh("nft flush ruleset");
+    let began = SystemClock.now();
+    while !blocked() {
+        assert!(
+            SystemClock.now().since(began) < PATIENCE,
+            "it did not come back\n{}",
+            daemon.log()
+        );
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    daemon.wait_for("what is wrong", |status| status["healthy"] == false);
+}
+
+#[test]
+fn a_flush_lifts_nothing_where_the_store_is_damaged() {
+    in_namespace(|| {
+        let host = EdgeHost::new("0s");
+        telework(&host);
+        std::fs::write(database(&host), "no database ".repeat(800)).unwrap();
+        let _ = std::fs::remove_file(host.state().join("wanshift.db-wal"));
+        let mut daemon = Daemon::start(&host);
+        flush_and_see_it_back(&mut daemon);
+        daemon.kill();
+        // Nothing shows any more what held, but for the copy beside the store.
+        sh("nft flush ruleset");
+        let mut daemon = Daemon::start(&host);
+        flush_and_see_it_back(&mut daemon);
+        host.wanshift(&["teardown"]);
+        assert!(!blocked());
+        daemon.kill();
+        let daemon = Daemon::start(&host);
+        let_pass(&daemon, 2);
+        assert!(!blocked(), "{}", daemon.log());
+    });
+}
+
+#[test]
+fn a_flush_lifts_nothing_where_the_store_was_lost() {
+    in_namespace(|| {
+        let host = EdgeHost::new("0s");
+        telework(&host);
+        let copy = std::fs::read(host.state().join("blocks.nft")).unwrap();
+        sh(&format!("rm {}/*", host.state().display()));
+        let mut daemon = Daemon::start(&host);
+        flush_and_see_it_back(&mut daemon);
+        daemon.kill();
+        // As after a boot: of ours there is nothing but the copy.
+        std::fs::write(host.state().join("blocks.nft"), copy).unwrap();
+        sh(
+            "nft flush ruleset; for d in lan0 mpls0 wan0; do tc qdisc del dev $d root; tc qdisc del dev $d clsact; done 2>/dev/null; ip link del wanshift-down",
+        );
+        let mut daemon = Daemon::start(&host);
+        let status = daemon.wait_for("what is wrong", |status| status["healthy"] == false);
+        assert!(problems(&status).contains("Say which"), "{status}");
+        flush_and_see_it_back(&mut daemon);
+        host.wanshift(&["phase", "nominal"]);
+        daemon.wait_for("health", |status| status["healthy"] == true);
+        assert!(!blocked());
     });
 }
 

@@ -128,7 +128,7 @@ impl Order {
     #[must_use]
     pub fn words(&self) -> String {
         let within = |words: String, confirm: &Option<Duration>| match confirm {
-            Some(time) => format!("{words} --confirm-within {}s", time.as_secs()),
+            Some(time) => format!("{words} --confirm-within {}", written(time.as_secs())),
             None => words,
         };
         match self {
@@ -149,5 +149,14 @@ impl Order {
             Self::Teardown => "teardown".to_owned(),
             Self::TeardownShaping => "teardown --shaping-only".to_owned(),
         }
+    }
+}
+
+/// A time as it is written on the command line, in the largest unit that divides it.
+fn written(seconds: u64) -> String {
+    match seconds {
+        whole if whole > 0 && whole % 3_600 == 0 => format!("{}h", whole / 3_600),
+        whole if whole > 0 && whole % 60 == 0 => format!("{}m", whole / 60),
+        seconds => format!("{seconds}s"),
     }
 }

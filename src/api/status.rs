@@ -251,6 +251,8 @@ pub enum BlockState {
     Resting,
     /// The phase does not bring it.
     Absent,
+    /// The phase brings it, and everything was taken out of the kernel.
+    TakenOut,
 }
 
 impl BlockState {
@@ -263,6 +265,7 @@ impl BlockState {
             Self::Lifted => "lifted",
             Self::Resting => "rests",
             Self::Absent => "not in this phase",
+            Self::TakenOut => "taken out",
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::clock::{Clock, SystemClock, boot_id};
 use crate::control;
 use crate::control::client::{self, ClientError};
 use crate::executor::change::take_out;
+use crate::keeper::early::forget_copy;
 use crate::keeper::footing::{self, Footing};
 use crate::keeper::take_out::TornDown;
 use crate::keeper::{Came, Ground, Keeper, words};
@@ -99,6 +100,9 @@ fn here(
             // What is ours is known from the kernel alone: a store that cannot be used does not keep it there.
             output.say(&format!("note: {why}; going on without a record of this"));
             let writes = take_out(open()?.as_mut())?;
+            if let Ok(state) = place::state(global) {
+                forget_copy(&state, output);
+            }
             let torn = TornDown {
                 writes,
                 phase: None,

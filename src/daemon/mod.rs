@@ -21,6 +21,7 @@ use crate::api::{
 };
 use crate::clock::{Clock, SystemClock, boot_id};
 use crate::control::{self, Ask, Replies, Server};
+use crate::keeper::reload::first_fault;
 use crate::keeper::{Came, Ground, Keeper, footing};
 use crate::kernel::Host;
 use crate::kernel::watch::Watch;
@@ -237,7 +238,8 @@ impl Daemon {
             (Ok(Came::Underway), None) => replies.failed("the change is gone".into()),
             (Err(failure), _) => {
                 if !request.order.only_reads() {
-                    tracing::warn!("`{}` by {actor} failed: {failure}", request.order.words());
+                    let why = first_fault(&failure);
+                    tracing::warn!("`{}` by {actor} failed: {why}", request.order.words());
                 }
                 replies.failed(failure);
             }
@@ -262,7 +264,10 @@ impl Daemon {
         match self.keeper.reload(&request, "SIGHUP", &mut said) {
             Ok(Came::Answer(_)) => tracing::info!("reloaded: nothing is otherwise"),
             Ok(Came::Underway) => tracing::info!("reloaded"),
-            Err(failure) => tracing::error!("not reloaded, nothing was changed: {failure}"),
+            Err(failure) => tracing::error!(
+                "not reloaded, nothing was changed: {}",
+                first_fault(&failure)
+            ),
         }
         self.dismiss();
     }

@@ -123,7 +123,7 @@ impl Keeper {
     ) -> Result<Came, Failure> {
         let unfinished = self.store.unfinished()?;
         if let Some(pending) = unfinished.as_ref().filter(|record| waits(record)) {
-            return self.extend_or_refuse(asked, pending, confirm_within);
+            return self.extend_or_refuse(asked, pending, confirm_within, talk);
         }
         let files = match files::from(&self.config, asked.request.style, talk) {
             Ok(files) => files,

@@ -5,13 +5,13 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::alter::{Stance, engine};
-use super::{Asked, Came, InForce, Keeper, words};
+use super::{Asked, Came, InForce, Keeper, files, words};
 use crate::api::{Answer, Failure, Insist, Order, Silent, Stage, Talk};
 use crate::executor::error::ChangeError;
 use crate::executor::survey::prospect_with;
 use crate::model::filter::Table;
 use crate::model::names::PhaseName;
-use crate::store::{Confirm, Extent, Record, RecordState};
+use crate::store::{Confirm, Extent, Record, RecordState, hash};
 use crate::units::Moment;
 
 /// What `confirm` and `rollback` print as JSON where they end what waits.
@@ -34,11 +34,7 @@ impl Keeper {
             return Err("no change waits to be confirmed".into());
         };
         if self.is_overdue(&pending) {
-            return Err(format!(
-                "the time to confirm `{}` is over: it is being undone",
-                pending.change.what
-            )
-            .into());
+            return Err(too_late(&pending));
         }
         self.store.confirm(&pending, self.clock.date())?;
         // What waited for it, too.
@@ -255,6 +251,7 @@ impl Keeper {
         asked: &Asked<'_>,
         pending: &Record,
         confirm_within: Option<Duration>,
+        talk: &mut dyn Talk,
     ) -> Result<Came, Failure> {
         let same = match &asked.request.order {
             Order::Phase { name, .. } => pending.change.phase_to.as_ref() == Some(name),
@@ -273,10 +270,17 @@ impl Keeper {
             return Err(format!(
                 "`{}` (change {}, by {}, {}) waits to be confirmed; nothing was written\n  \
                  help: `wanshift confirm` has it stay, `wanshift rollback` takes it back; both make way",
-                pending.change.what, pending.id.0, pending.change.actor, pending.change.opened
+                pending.change.what,
+                pending.id.0,
+                pending.change.actor,
+                words::date(pending.change.opened)
             )
             .into());
         };
+        if self.is_overdue(pending) {
+            return Err(too_late(pending));
+        }
+        self.same_files(asked, pending, talk)?;
         let now = self.clock.now();
         let on_its_way = self.going.as_ref().map_or(Duration::ZERO, |going| {
             let engine = &going.underway.prospect.engine;
@@ -305,6 +309,38 @@ impl Keeper {
         );
         Answer::of(&settled, text).map(Came::Answer)
     }
+
+    /// Refuses to take an order for the same again as `pending` where the files say something else by now: what they say
+    /// would not be carried out.
+    fn same_files(
+        &self,
+        asked: &Asked<'_>,
+        pending: &Record,
+        talk: &mut dyn Talk,
+    ) -> Result<(), Failure> {
+        let files = files::from(&self.config, asked.request.style, talk)?;
+        let Some(id) = pending.change.policy_to else {
+            return Ok(());
+        };
+        if self.store.policy(id)?.hash == hash(&files.facts()) {
+            return Ok(());
+        }
+        Err(format!(
+            "the policy files are others than those of `{}` (change {}), which waits to be confirmed; nothing was \
+             written, and it has no more time than before\n  \
+             help: `wanshift confirm` has it stay, `wanshift rollback` takes it back; both make way",
+            pending.change.what, pending.id.0
+        )
+        .into())
+    }
+}
+
+fn too_late(record: &Record) -> Failure {
+    format!(
+        "the time to confirm `{}` is over: it is being undone",
+        record.change.what
+    )
+    .into()
 }
 
 /// What became of a change whose time is over.

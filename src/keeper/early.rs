@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{Keeper, known};
-use crate::api::{Failure, Talk};
+use crate::api::{Failure, Silent, Stage, Talk};
 use crate::clock::Clock;
 use crate::engine::{Engine, EngineError};
 use crate::kernel::nft::{parse, render_whole};
@@ -78,15 +78,44 @@ pub fn restore(
     if kernel.observe(Scope::All)?.state.table.is_some() {
         return Ok(Restored::ThereAlready);
     }
+    put_in(kernel, wanted)?;
+    Ok(Restored::Blocked { blocks })
+}
+
+/// Puts blocks into a kernel that has no table of ours.
+fn put_in(kernel: &mut dyn Kernel, blocks: Table) -> Result<(), Failure> {
     let whole = Op::SetTable {
         from: None,
-        to: Some(wanted),
+        to: Some(blocks),
     };
     for outcome in kernel.apply(&[whole]) {
         outcome
             .map_err(|error| format!("cannot put the blocks into the packet filter: {error}"))?;
     }
-    Ok(Restored::Blocked { blocks })
+    Ok(())
+}
+
+/// Has the copy beside the store in `state` say that nothing blocks: the operator took everything out, and there is no
+/// store to put that on record. Where it cannot be written, what blocked may come back at the next start, which is said.
+pub fn forget_copy(state: &Path, talk: &mut dyn Talk) {
+    if let Err(error) = keep_blocks(state, &render_whole(&Table::default())) {
+        talk.say(&format!(
+            "note: {}; what was blocked may be blocked again at the next start",
+            Failure::from(error)
+        ));
+    }
+}
+
+/// The blocks to be put back where nothing on record says what is to hold.
+#[derive(Debug, Default)]
+pub(super) enum Guard {
+    /// Those of the copy beside the store.
+    #[default]
+    Copied,
+    /// Those that were seen in the kernel.
+    Seen(Table),
+    /// None: the operator took everything out.
+    TakenOut,
 }
 
 /// What is to be blocked, by all that can be read.
@@ -103,6 +132,10 @@ fn wanted(
     };
     let read = Store::read(state).map_err(Failure::from);
     let (table, why) = match read {
+        // One that was begun where another was lost: it was told nothing yet.
+        Ok(Some(store)) if matches!((store.intent(), store.unfinished()), (Ok(None), Ok(None))) => {
+            (Table::default(), None)
+        }
         Ok(Some(store)) => match blocks(&store, clock.date(), standing) {
             Ok(Blocks {
                 table,
@@ -248,11 +281,51 @@ impl Keeper {
         if self.copied.as_ref() != Some(&text) {
             keep_blocks(&self.state, &text)?;
             self.copied = Some(text);
+            self.guard = Guard::Copied;
         }
         Ok(())
     }
 
-    /// The same; that it could not be done is logged, and tried again with the next look.
+    /// Sees to it that what is blocked stays so where nothing on record says what is to hold: the store cannot be used,
+    /// or it was lost. Adds only, and only where our table is gone.
+    pub(super) fn guard_blocks(&mut self) {
+        if let Err(failure) = self.try_to_guard_blocks() {
+            self.fail(Stage::Apply, &failure);
+        } else {
+            self.troubles.over(Stage::Apply);
+        }
+    }
+
+    fn try_to_guard_blocks(&mut self) -> Result<(), Failure> {
+        if let Guard::TakenOut = self.guard {
+            return Ok(());
+        }
+        if let Some(table) = self.kernel.observe(Scope::All)?.state.table {
+            let blocks = Table::holding(None, None, Some(&table));
+            self.guard = Guard::Seen(blocks.unwrap_or_default());
+            return Ok(());
+        }
+        let kernel = self.kernel.as_mut();
+        let restored = match &self.guard {
+            Guard::Seen(table) if table.blocks().is_empty() => Restored::NothingBlocks,
+            Guard::Seen(table) => {
+                put_in(kernel, table.clone())?;
+                let blocks = table.blocks().into_iter().collect();
+                Restored::Blocked { blocks }
+            }
+            Guard::Copied => {
+                let (clock, boot) = (self.clock.as_ref(), &self.boot);
+                restore(&self.state, kernel, clock, boot, &mut Silent)?
+            }
+            Guard::TakenOut => return Ok(()),
+        };
+        if let Restored::Blocked { .. } = restored {
+            tracing::warn!("the blocks were gone: {}", restored.text().trim());
+        }
+        Ok(())
+    }
+
+    /// Keeps the copy; that it could not be done is logged, and tried again with the next look.
     pub(super) fn try_to_keep_copy(&mut self) {
         if let Err(failure) = self.keep_copy() {
             tracing::warn!("{failure}");

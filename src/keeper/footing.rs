@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use super::alter::Going;
+use super::early::{Guard, forget_copy};
 use super::take_out::TornDown;
 use super::{Keeper, files};
 use crate::api::{Answer, Failure, Order, Request, Silent, Stage, Talk};
@@ -341,6 +342,8 @@ impl Keeper {
                     writes: take_out(self.kernel.as_mut())?,
                     phase: None,
                 };
+                self.guard = Guard::TakenOut;
+                forget_copy(&self.state, talk);
                 Answer::of(&torn, torn.text()).map(Some)
             }
             _ => Err(format!("{}; nothing was written", weak.why).into()),

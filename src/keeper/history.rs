@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::Keeper;
+use super::{Keeper, words};
 use crate::api::{Answer, Failure, FileFacts};
 use crate::store::{Past, RecordState, hashes};
 
@@ -74,7 +74,7 @@ fn text(changes: &[Entry]) -> String {
     };
     let mut text = String::new();
     for entry in changes {
-        let when = entry.ordered.strftime("%Y-%m-%d %H:%M:%SZ");
+        let when = words::date(entry.ordered);
         let phases = match (&entry.phase_before, &entry.phase_after) {
             (Some(before), Some(after)) if before == after => format!("phase {after}"),
             (Some(before), Some(after)) => format!("phase {before} → {after}"),

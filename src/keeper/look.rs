@@ -131,7 +131,8 @@ impl Keeper {
             return Some(next);
         }
         if self.is_blind() {
-            return self.troubles.when(Stage::Store);
+            let again = self.troubles.when(Stage::Store);
+            return again.into_iter().chain(self.looks.due).min();
         }
         let anyway = self.looks.last.map(|last| last.plus(ANYWAY));
         [
@@ -169,7 +170,8 @@ impl Keeper {
         self.regain_in_time(now);
         if self.is_blind() {
             self.looks.due = None;
-            self.looks.last = Some(now);
+            self.guard_blocks();
+            self.looks.last = Some(self.clock.now());
             return None;
         }
         match self.expire() {
@@ -366,7 +368,10 @@ impl Keeper {
     }
 
     /// The store knows of nothing that is to hold.
-    fn nothing_known(&mut self) -> Result<(), (Stage, Failure)> {
+    pub(super) fn nothing_known(&mut self) -> Result<(), (Stage, Failure)> {
+        if self.daemon.is_some() {
+            self.guard_blocks();
+        }
         let held = self.kernel.observe(Scope::All);
         let held = held.map_err(|error| (Stage::Observe, error.into()))?.state;
         self.troubles.over(Stage::Wait);

@@ -4,6 +4,7 @@
 //! long as it runs, and wakes it when something happened or is due. There is one way in which anything is done.
 
 pub mod alter;
+mod aside;
 mod blocks;
 mod by_itself;
 mod conditions;
@@ -16,7 +17,7 @@ pub mod known;
 mod listed;
 mod look;
 pub mod plan;
-mod reload;
+pub mod reload;
 mod sample;
 mod start;
 pub mod status;
@@ -45,6 +46,7 @@ use crate::policy::{Policy, read};
 use crate::store::{Lock, PolicyId, Record, RecordId, Store, StoreError, hash, hashes};
 use crate::units::Moment;
 use alter::Going;
+use early::Guard;
 use files::Files;
 use footing::Footing;
 use known::{Known, Links};
@@ -129,6 +131,8 @@ pub struct Keeper {
     unwritten: Option<Failure>,
     /// What the copy of what blocks is known to say.
     copied: Option<String>,
+    /// What is put back of blocks where nothing on record says what is to hold.
+    guard: Guard,
 }
 
 /// Who asks, and for what.
@@ -188,6 +192,7 @@ impl Keeper {
             going_back: None,
             unwritten: None,
             copied: None,
+            guard: Guard::default(),
         };
         keeper.take_policy_from_store()?;
         Ok(keeper)

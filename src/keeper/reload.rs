@@ -53,8 +53,9 @@ impl Keeper {
     }
 }
 
-/// What is wrong, in a line: of many faults the first.
-fn first_fault(failure: &Failure) -> String {
+/// What is wrong, in a line: of many faults in policy files the first.
+#[must_use]
+pub fn first_fault(failure: &Failure) -> String {
     let faults = failure.json.as_ref().map(|told| &told["errors"]);
     let Some(first) = faults.map(|faults| &faults[0]) else {
         return failure.to_string();

@@ -19,7 +19,12 @@ impl Keeper {
     pub fn start(&mut self, talk: &mut dyn Talk) {
         if self.is_blind() {
             self.say_footing();
+            self.guard_blocks();
             return;
+        }
+        if matches!(self.store.intent(), Ok(None)) {
+            // A store that was lost says nothing of what was blocked; the copy beside it may.
+            self.guard_blocks();
         }
         let (at, now) = (self.clock.date(), self.clock.now());
         let files = match files::from(&self.config, Style::Plain, talk) {
@@ -129,7 +134,7 @@ impl Keeper {
         let known = self.latched(&files.policy, talk)?;
         let engine = engine(&files.policy, phase, &known.latches, stance)?;
         let admitted = self.admit(&files)?;
-        let order = self.by_itself("start: the policy files are new".to_owned());
+        let order = self.by_itself("the policy files are new".to_owned());
         self.because.clear();
         self.begin(&order, admitted, engine, None, talk).map(|_| ())
     }
@@ -237,7 +242,7 @@ impl Keeper {
     }
 
     /// The policy that a change on record puts into force; of one that does not say, the one that `files` say.
-    fn policy_of(
+    pub(super) fn policy_of(
         &mut self,
         record: &Record,
         files: Option<&files::Files>,

@@ -6,8 +6,8 @@ use super::alter::Going;
 use super::{Keeper, words};
 use crate::api::{
     BlockState, BlockStatus, CircuitStatus, ClassStatus, ConditionStatus, DirectionStatus,
-    LastChange, Line, Outcome, Pending, PhaseFacts, PolicyFacts, Sampling, Shifting, Stage, Status,
-    Stuck,
+    LastChange, Line, Outcome, Pending, PhaseFacts, PolicyFacts, Problem, Sampling, Shifting,
+    Stage, Status, Stuck,
 };
 use crate::engine::Engine;
 use crate::model::desired::Desired;
@@ -24,15 +24,16 @@ impl Keeper {
     pub fn status(&mut self) -> Status {
         let (at, now) = (self.clock.date(), self.clock.now());
         let mut problems = self.troubles.list();
-        let gathered = self.gather(now);
-        let gathered = gathered.unwrap_or_else(|failure| {
-            problems.push(crate::api::Problem {
+        let gathered = self.gather(at, now);
+        let mut gathered = gathered.unwrap_or_else(|failure| {
+            problems.push(Problem {
                 stage: Stage::Store,
                 what: failure.to_string(),
                 since: at,
             });
             Gathered::default()
         });
+        problems.append(&mut gathered.problems);
         let policy = self.in_force.as_ref();
         Status {
             host: policy.map_or_else(String::new, |policy| policy.policy.host().name.to_string()),
@@ -65,8 +66,14 @@ impl Keeper {
         }
     }
 
-    fn gather(&mut self, now: Moment) -> Result<Gathered, crate::api::Failure> {
+    fn gather(
+        &mut self,
+        at: jiff::Timestamp,
+        now: Moment,
+    ) -> Result<Gathered, crate::api::Failure> {
+        let aside = self.look_aside(at, now)?;
         let mut gathered = Gathered {
+            problems: aside.problems,
             last_change: self.store.history()?.into_iter().find_map(last_change),
             ..Gathered::default()
         };
@@ -94,8 +101,16 @@ impl Keeper {
         };
         let policy = in_force.policy;
         let latches = self.store.latches()?;
-        let desired = self.held(&policy, &intent, &latches, now)?;
-        gathered.phase = Some(phase(&policy, &intent, self.going.as_ref(), now));
+        let aside = aside.on_its_way.as_ref();
+        let desired = self.held(&policy, &intent, &latches, aside, now)?;
+        let going = self.going.as_ref();
+        let on_its_way = going.map(|going| &going.underway.prospect.engine).or(aside);
+        let phases = on_its_way.map(Engine::phase).into_iter();
+        let phases: Vec<&Phase> = phases
+            .chain([&intent.phase])
+            .filter_map(|phase| policy.phases().get(phase))
+            .collect();
+        gathered.phase = Some(phase(&policy, &intent, going, now));
         gathered.conditions = conditions(&policy, &latches);
         let rejected = self.kernel.rejected().unwrap_or_default();
         let began = self.store.blocks_began()?;
@@ -104,9 +119,10 @@ impl Keeper {
             Extent::Nothing => None,
         };
         for block in policy.blocks().values() {
-            let phase = policy.phases().get(&intent.phase);
+            let brings = |phase: &&&Phase| phase.blocks.contains(&block.name);
+            let phase = phases.iter().find(brings).or(phases.first()).copied();
             let held = holding.and_then(|blocks| blocks.get(&block.name));
-            let state = state(block, held.copied(), phase, &latches);
+            let state = state(block, held.copied(), phase, intent.extent, &latches);
             gathered.blocks.push(BlockStatus {
                 name: block.name.clone(),
                 state,
@@ -133,10 +149,14 @@ impl Keeper {
         policy: &Arc<Policy>,
         intent: &Intent,
         latches: &Latches,
+        aside: Option<&Engine>,
         now: Moment,
     ) -> Result<Option<Arc<Desired>>, crate::api::Failure> {
         if let Some(going) = &self.going {
             return Ok(Some(Arc::new(going.underway.prospect.engine.desired(now))));
+        }
+        if let Some(engine) = aside {
+            return Ok(Some(Arc::new(engine.desired(now))));
         }
         let reached = self.reached.as_ref();
         if let Some(desired) = reached.and_then(|reached| reached.desired.as_ref()) {
@@ -213,6 +233,7 @@ impl Keeper {
 /// What the store and the kernel say.
 #[derive(Debug, Default)]
 struct Gathered {
+    problems: Vec<Problem>,
     phase: Option<PhaseFacts>,
     circuits: Vec<CircuitStatus>,
     classes: Vec<ClassStatus>,
@@ -285,6 +306,7 @@ fn state(
     block: &Block,
     held: Option<crate::model::desired::Hold>,
     phase: Option<&Phase>,
+    extent: Extent,
     latches: &Latches,
 ) -> BlockState {
     use crate::model::desired::Hold;
@@ -298,6 +320,7 @@ fn state(
         Some(Hold::Draining) => BlockState::Draining,
         None if !brought => BlockState::Absent,
         None if lifted => BlockState::Lifted,
+        None if extent == Extent::Nothing => BlockState::TakenOut,
         None => BlockState::Resting,
     }
 }
@@ -316,6 +339,7 @@ fn because(block: &Block, state: BlockState, phase: Option<&Phase>, latches: &La
         }
         BlockState::Resting => "by its schedule".to_owned(),
         BlockState::Absent => format!("phase {name} does not bring it"),
+        BlockState::TakenOut => "the next apply brings it back".to_owned(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::early::Guard;
 use super::{Asked, Keeper, Reached, words};
 use crate::api::{Answer, Failure, Talk};
 use crate::executor::change::Order;
@@ -50,6 +51,7 @@ impl Keeper {
         let order = asked.order(&self.boot);
         let back = self.end_what_waits(talk)?;
         let writes = self.take_out(&order, KernelState::default(), Extent::Nothing, talk)? + back;
+        self.guard = Guard::TakenOut;
         let phase = self.store.phase()?;
         let torn = TornDown { writes, phase };
         Answer::of(&torn, torn.text())

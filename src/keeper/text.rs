@@ -12,7 +12,7 @@ pub fn text(status: &Status) -> String {
         text.push_str(line.trim_end());
         text.push('\n');
     };
-    let when = |at: &jiff::Timestamp| at.strftime("%Y-%m-%d %H:%M:%SZ").to_string();
+    let when = |at: &jiff::Timestamp| words::date(*at);
     let health = if status.healthy {
         "healthy"
     } else {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::api::Failure;
@@ -144,7 +145,8 @@ pub fn cut_off(record: &Record, boot: &str) -> String {
     };
     format!(
         "`{}` of {}{when} {how}",
-        record.change.what, record.change.opened
+        record.change.what,
+        date(record.change.opened)
     )
 }
 
@@ -215,6 +217,12 @@ pub fn would_cut(
         None => kernel.way(session.server, session.client)?,
     };
     Ok(device.and_then(|device| cut(policy, phase, session, &device)))
+}
+
+/// A date, to the second.
+#[must_use]
+pub fn date(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
 }
 
 /// A time, in words: to the second.

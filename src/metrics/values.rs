@@ -198,7 +198,10 @@ impl Values {
         let label = [("block", block.name.as_str())];
         let holding = match block.state {
             BlockState::Holding | BlockState::Draining => true,
-            BlockState::Lifted | BlockState::Resting | BlockState::Absent => false,
+            BlockState::Lifted
+            | BlockState::Resting
+            | BlockState::Absent
+            | BlockState::TakenOut => false,
         };
         self.gauge(list::BLOCK_HOLDING, &label, one_if(holding));
         self.gauge(list::BLOCK_SINCE, &label, seconds(block.since));

@@ -1,14 +1,17 @@
 //! The changes of the past.
 
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::Row;
 
-use super::intent::Intent;
+use super::intent::{Extent, Intent};
 use super::policy::PolicyId;
 use super::record::{Past, RecordId, RecordState};
 use super::{Store, StoreError, schema};
 
 /// A row of the table.
 type Texts = (i64, [String; 4], [Option<String>; 4], Option<i64>);
+
+/// Of a change: its number, what held before it, and the phase and policy that it put into force.
+type Before = (i64, Option<String>, Option<String>, Option<i64>);
 
 impl Store {
     /// The changes on record, the last first.
@@ -63,7 +66,7 @@ impl Store {
     }
 
     /// What was to hold before the last `changes` that were done, and the number of the first of those; none where
-    /// there are not so many on record.
+    /// there are not so many on record. Those that left phase and policy as they were do not count.
     ///
     /// # Errors
     /// Where it cannot be read.
@@ -71,25 +74,37 @@ impl Store {
         if changes == 0 || self.format < schema::DAEMON {
             return Ok(None);
         }
-        let row: Option<(i64, Option<String>)> = self
-            .connection
-            .query_row(
-                "SELECT id, before FROM change WHERE state IN (?1, ?2) ORDER BY id DESC LIMIT 1 OFFSET ?3",
-                params![
-                    RecordState::Done.as_str(),
-                    RecordState::Unconfirmed.as_str(),
-                    changes - 1
-                ],
-                |row| Ok((row.get(0)?, row.get(1)?)),
-            )
-            .optional()
-            .map_err(self.sqlite("read the changes"))?;
-        row.map(|(id, before)| {
-            let before = before.map(|text| {
-                serde_json::from_str(&text).map_err(|error| self.corrupt("phase", &error))
+        let sql = format!(
+            "SELECT id, before, phase_to, policy_to FROM change WHERE state IN ('{}', '{}') ORDER BY id DESC",
+            RecordState::Done.as_str(),
+            RecordState::Unconfirmed.as_str()
+        );
+        let texts = |row: &Row<'_>| -> rusqlite::Result<Before> {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+        };
+        let mut left = changes;
+        for (id, before, phase, policy) in
+            self.list_since(schema::DAEMON, "read the changes", &sql, texts)?
+        {
+            let before: Option<Intent> = before
+                .map(|text| {
+                    serde_json::from_str(&text).map_err(|error| self.corrupt("phase", &error))
+                })
+                .transpose()?;
+            // What a calendar or a condition did within a phase: there is nothing else to go back to.
+            let same = before.as_ref().is_some_and(|before| {
+                before.extent == Extent::Whole
+                    && Some(before.phase.as_str()) == phase.as_deref()
+                    && before.policy == policy.map(PolicyId)
             });
-            Ok((RecordId(id), before.transpose()?))
-        })
-        .transpose()
+            if same {
+                continue;
+            }
+            left -= 1;
+            if left == 0 {
+                return Ok(Some((RecordId(id), before)));
+            }
+        }
+        Ok(None)
     }
 }

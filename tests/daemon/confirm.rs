@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::common::daemon::Daemon;
 use super::common::host::{EdgeHost, assert_same, dump};
 use super::common::{in_namespace, sh};
-use super::{begin, history, is_shifting, rejects, wait_until, with_daemon};
+use super::{begin, history, is_shifting, rejects, share, wait_until, with_daemon};
 
 const WITHIN_A_SECOND: [&str; 4] = ["phase", "telework", "--confirm-within", "1s"];
 const WITHIN_AN_HOUR: [&str; 4] = ["phase", "telework", "--confirm-within", "1h"];
@@ -143,6 +143,33 @@ fn a_second_change_is_refused_and_the_same_again_gives_more_time() {
         let left = status["pending"]["seconds_left"].as_u64().unwrap();
         assert!((3_000..=3_600).contains(&left), "{left}");
         assert_eq!(history(host).len(), 2);
+    });
+}
+
+/// More time for the same is no answer where the files say something else by now: that would not be carried out.
+#[test]
+fn the_same_again_with_other_files_is_refused() {
+    with_daemon("0s", |host, mut daemon| {
+        let again = ["apply", "--confirm-within", "1h"];
+        let (file, split) = ("policy.d/20-telework.toml", "mpls = \"200mbit\", internet");
+        host.edit(file, split, "mpls = \"199mbit\", internet");
+        host.wanshift(&["apply", "--confirm-within", "10m"]);
+        host.edit(file, "mpls = \"199mbit\"", "mpls = \"198mbit\"");
+        let errors = host.refused(&again);
+        assert!(
+            errors.contains(
+                "the policy files are others than those of `apply --confirm-within 10m` (change 2)"
+            ),
+            "{errors}"
+        );
+        let status = daemon.wait_for("what waits", |status| status["pending"].is_object());
+        assert!(
+            status["pending"]["seconds_left"].as_u64() <= Some(600),
+            "{status}"
+        );
+        assert_eq!(share("mpls0"), 199_000_000);
+        host.edit(file, "mpls = \"198mbit\"", "mpls = \"199mbit\"");
+        host.wanshift(&again);
     });
 }
 

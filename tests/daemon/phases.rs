@@ -229,3 +229,22 @@ fn a_restart_writes_nothing() {
 fn daemon_command() -> std::process::Command {
     std::process::Command::new(env!("CARGO_BIN_EXE_wanshift"))
 }
+
+/// What time does within a phase is on record, and is nothing to go back from.
+#[test]
+fn a_rollback_goes_past_what_time_did() {
+    with_daemon("0s", |host, mut daemon| {
+        host.edit(
+            "policy.d/20-telework.toml",
+            "established = \"cut\"",
+            "established = \"drain\"\ndrain_for = \"1s\"",
+        );
+        host.wanshift(&["phase", "telework"]);
+        daemon.wait_for("the end of the drain", |status| {
+            status["blocks"][0]["state"] == "holding"
+        });
+        wait_until("its record", || history(host).len() == 3);
+        host.wanshift(&["rollback"]);
+        daemon.wait_for_phase("nominal");
+    });
+}

@@ -36,6 +36,10 @@ fn a_policy_that_loads_comes_into_force_and_one_that_does_not_changes_nothing() 
             "{what}"
         );
         assert_eq!(status["problems"][0]["stage"], "policy");
+        let not_reloaded = "not reloaded, nothing was changed: ";
+        let log = daemon.log();
+        let told = log.split(not_reloaded).nth(1).unwrap();
+        assert!(told.lines().next().unwrap().contains("mbps"), "{log}");
         assert_same(&dump(), &before, "with a policy that does not load");
         let output = host.run(&["status"]);
         assert_eq!(output.status.code(), Some(1));

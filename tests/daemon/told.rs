@@ -1,7 +1,12 @@
 //! What `status` and `history` print.
 
+use serde_json::Value;
+use wanshift::units::Rate;
+
 use super::common::daemon::Daemon;
-use super::with_daemon;
+use super::common::host::EdgeHost;
+use super::common::sh;
+use super::{begin, is_shifting, share, with_daemon};
 
 /// `text` with dates, process numbers and places replaced.
 fn redacted(text: &str, daemon: &Daemon<'_>) -> String {
@@ -75,5 +80,97 @@ fn history_is_told_with_who_what_and_from_which_files() {
         assert_eq!(json[1]["phase_after"], "telework");
         assert_eq!(json[1]["files"].as_array().unwrap().len(), 3);
         assert!(json[1]["ended"].is_string());
+    });
+}
+
+/// What a verb says of a host by itself, where no daemon answers.
+fn by_itself(host: &EdgeHost) -> (i32, Value) {
+    let output = host.run(&["--json", "status"]);
+    let status: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(status["daemon"].is_null(), "{status}");
+    (output.status.code().unwrap(), status)
+}
+
+fn problem(status: &Value) -> &str {
+    status["problems"][0]["what"].as_str().unwrap_or_default()
+}
+
+#[test]
+fn a_change_that_was_cut_off_is_told_without_a_daemon() {
+    with_daemon("5s", |host, mut daemon| {
+        let mut ordered = begin(host, &["phase", "telework"]);
+        daemon.wait_for("the ramp", is_shifting);
+        daemon.kill();
+        ordered.wait().unwrap();
+        let (code, status) = by_itself(host);
+        assert_eq!((code, &status["healthy"]), (1, &Value::Bool(false)));
+        let what = problem(&status);
+        assert!(
+            what.contains("`phase telework` of ") && what.contains("was cut off"),
+            "{what}"
+        );
+        let block = &status["blocks"][0];
+        assert_eq!(block["state"], "holding", "{status}");
+        assert_eq!(block["because"], "phase telework, until uplink-upgraded");
+        let mpls = &status["circuits"][1];
+        assert_eq!(mpls["name"], "mpls");
+        let told: Rate = mpls["up"]["share"].as_str().unwrap().parse().unwrap();
+        let held = share("mpls0");
+        assert!(
+            (80_000_001..200_000_000).contains(&held) && told.bits().abs_diff(held) < 1_000_000,
+            "{told} where {held} bit/s hold"
+        );
+        host.wanshift(&["apply"]);
+        let (code, status) = by_itself(host);
+        assert_eq!((code, &status["phase"]["name"]), (0, &"telework".into()));
+    });
+}
+
+#[test]
+fn what_the_kernel_does_not_hold_is_told_without_a_daemon() {
+    with_daemon("0s", |host, daemon| {
+        host.wanshift(&["phase", "telework"]);
+        assert!(daemon.end().success());
+        assert_eq!(by_itself(host).0, 0);
+        sh("nft flush ruleset");
+        let (code, status) = by_itself(host);
+        let what = problem(&status);
+        assert!(
+            code == 1 && what.contains("nothing blocks what browsing-in-session should"),
+            "{what}"
+        );
+        host.wanshift(&["apply"]);
+        sh("tc qdisc del dev wan0 root");
+        let (code, status) = by_itself(host);
+        let what = problem(&status);
+        assert!(
+            code == 1 && what.contains("does not hold what it should:"),
+            "{what}"
+        );
+        host.wanshift(&["teardown", "--shaping-only"]);
+        assert_eq!(by_itself(host).0, 0);
+        sh("nft flush ruleset");
+        assert_eq!(by_itself(host).0, 1);
+        host.wanshift(&["teardown"]);
+        let (code, status) = by_itself(host);
+        assert_eq!(
+            (code, &status["blocks"][0]["state"]),
+            (0, &"taken_out".into())
+        );
+    });
+}
+
+#[test]
+fn one_that_nobody_would_undo_is_told_without_a_daemon() {
+    with_daemon("0s", |host, daemon| {
+        host.wanshift(&["phase", "telework", "--confirm-within", "1h"]);
+        assert!(daemon.end().success());
+        let (code, status) = by_itself(host);
+        let what = problem(&status);
+        assert!(
+            code == 1 && what.contains("no daemon runs that would undo it"),
+            "{what}"
+        );
+        assert!(status["pending"].is_object(), "{status}");
     });
 }
