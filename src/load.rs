@@ -137,12 +137,11 @@ impl Found {
                 } else {
                     "its name does not end in .toml"
                 };
-                self.notes.push(Note {
-                    file: path.to_string_lossy().into(),
-                    line: None,
-                    message: format!("not read: {why}"),
-                    help: "remove it from the directory, or rename it to NAME.toml".to_owned(),
-                });
+                self.notes.push(Note::of_file(
+                    path.to_string_lossy(),
+                    format!("not read: {why}"),
+                    "remove it from the directory, or rename it to NAME.toml",
+                ));
             } else {
                 self.files.push(path);
             }

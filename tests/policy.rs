@@ -124,12 +124,22 @@ fn cd77_is_what_it_says() {
     let upgraded = &policy.phases()[&"upgraded".parse().unwrap()];
     assert_eq!(policy.capacity_in(pool, upgraded).to_string(), "1gbit");
     assert_eq!(policy.capacity_in(pool, telework).to_string(), "300mbit");
-    insta::assert_snapshot!("cd77-notes", notes(&policy));
 }
 
-fn notes(policy: &Policy) -> String {
+/// What `check` notes on a policy, as it is drawn.
+fn notes(policy: &Policy, sources: &[Source]) -> String {
     let notes = wanshift::check::notes(policy);
-    notes.iter().map(|note| format!("{note}\n")).collect()
+    wanshift::check::draw(&notes, sources, Style::Plain, 80)
+}
+
+#[test]
+fn the_notes_of_the_example() {
+    let sources = folder("policies/cd77");
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path("golden");
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| insta::assert_snapshot!("check-cd77", notes(&cd77(), &sources)));
 }
 
 #[test]
@@ -153,7 +163,7 @@ fn every_key_of_the_language_is_read() {
     let text = include_str!("policy/full.toml");
     policy::read(&sources(&[("full.toml", text)])).unwrap_or_else(|faults| panic!("{faults}"));
     let mut keys = Vec::new();
-    properties(&policy::schema(), &mut keys);
+    properties(&policy::schema(policy::Files::Any), &mut keys);
     assert!(keys.len() > 80, "{} keys", keys.len());
     for key in keys {
         let written = |before: char, after: &str| text.contains(&format!("{before}{key}{after}"));
@@ -180,10 +190,32 @@ fn properties(schema: &serde_json::Value, keys: &mut Vec<String>) {
 
 #[test]
 fn odd_policies_have_notes() {
-    let text = include_str!("policy/odd.toml");
-    let policy = policy::read(&sources(&[("base.toml", BASE), ("odd.toml", text)]))
+    for name in ["odd", "odd-ways", "odd-end"] {
+        let path = format!("{}/tests/policy/{name}.toml", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(path).unwrap();
+        let sources = split(&format!("{name}.toml"), &text);
+        let policy = policy::read(&sources).unwrap_or_else(|faults| panic!("{faults}"));
+        insta::with_settings!({ omit_expression => true }, {
+            insta::assert_snapshot!(name, notes(&policy, &sources));
+        });
+    }
+}
+
+#[test]
+fn notes_are_there_for_programs_too() {
+    let text = "[group.nobody]\nprefixes = [\"10.9.0.0/16\"]\n";
+    let policy = policy::read(&sources(&[("base.toml", BASE), ("x.toml", text)]))
         .unwrap_or_else(|faults| panic!("{faults}"));
-    insta::assert_snapshot!("odd", notes(&policy));
+    let notes = serde_json::to_value(wanshift::check::notes(&policy)).unwrap();
+    let unused = notes.as_array().unwrap().last().unwrap();
+    let message = "nothing uses group `nobody`";
+    let help = "remove it, or correct the name where it was meant";
+    assert_eq!(
+        *unused,
+        serde_json::json!({
+            "file": "x.toml", "line": 1, "column": 8, "message": message, "help": help
+        })
+    );
 }
 
 #[test]

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::Note;
+use crate::model::hold::ConditionTerm;
 use crate::model::names::DeviceName;
 use crate::model::state::Ifb;
 use crate::model::surroundings::{Neighbour, Prefixes, Routes, Surroundings};
-use crate::policy::Policy;
+use crate::policy::{Policy, nearest};
 
 /// The kind of device that forwarded packets never leave by: they leave by one of those in it.
 const VRF: &str = "vrf";
@@ -19,6 +20,7 @@ pub fn notes(policy: &Policy, around: &Surroundings) -> Vec<Note> {
     let mut notes = own.absent();
     notes.extend(own.routes());
     notes.extend(own.flowtables());
+    notes.extend(own.speeds());
     notes
 }
 
@@ -88,6 +90,39 @@ impl<'a> Own<'a> {
             ),
             "should it come, apply again; if it is called otherwise, mend `inside`",
         )]
+    }
+
+    /// A note for each condition that waits for the speed of a device that is not there.
+    fn speeds(&self) -> Vec<Note> {
+        let conditions = self.policy.conditions().values();
+        let absent = conditions.flat_map(|condition| {
+            condition.terms.iter().filter_map(move |term| match term {
+                ConditionTerm::LinkSpeed { device, .. } => {
+                    let absent = self.around.device(device).is_none();
+                    absent.then_some((condition, device))
+                }
+                ConditionTerm::Event(_) | ConditionTerm::After(_) | ConditionTerm::Condition(_) => {
+                    None
+                }
+            })
+        });
+        absent
+            .map(|(condition, device)| {
+                let here = self.around.devices.values();
+                let help = match nearest(device.as_str(), here.map(|here| here.name.as_str())) {
+                    Some(near) => format!("should it come, all is well; or did you mean `{near}`?"),
+                    None => "should it come, all is well; else correct the name".to_owned(),
+                };
+                Note::at(
+                    &condition.origin,
+                    format!(
+                        "condition `{}` waits for the speed of device `{device}`, which is not here",
+                        condition.name
+                    ),
+                    help,
+                )
+            })
+            .collect()
     }
 
     /// A note for each device that packets are routed to and that the policy does not name.
@@ -301,7 +336,7 @@ split.access = { mpls = "200mbit", internet = "90mbit" }
             "{}",
             told[2]
         );
-        assert!(told[2].starts_with("host.toml:2: "), "{}", told[2]);
+        assert!(told[2].starts_with("host.toml:2:8: "), "{}", told[2]);
         assert!(told[3].contains("device number 99"));
     }
 
@@ -323,6 +358,29 @@ split.access = { mpls = "200mbit", internet = "90mbit" }
                 && told[0].contains("at eth0, eth0.7, eth0.8, lan0:"),
             "{}",
             told[0]
+        );
+    }
+
+    #[test]
+    fn speeds_of_devices_that_are_not_there_are_told() {
+        let told = |device: &str| {
+            let text = format!(
+                "{HOST}[condition.fast]\nany = [{{ link_speed = {{ device = \"{device}\", at_least = \"1gbit\", for = \"5m\" }} }}]\n"
+            );
+            let source = Source {
+                name: "host.toml".into(),
+                text: text.as_str().into(),
+            };
+            let policy = read(&[source]).unwrap_or_else(|faults| panic!("{faults}"));
+            let notes = notes(&policy, &around());
+            notes.iter().map(ToString::to_string).collect::<String>()
+        };
+        assert_eq!(told("eth0"), "");
+        let gone = told("eth9");
+        assert!(
+            gone.contains("`fast` waits for the speed of device `eth9`, which is not here")
+                && gone.contains("did you mean `eth0`?"),
+            "{gone}"
         );
     }
 

@@ -4,14 +4,15 @@
 //! of this host the policy does not reach, as far as the kernel shows it to everybody.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 
 use super::output::{Format, Output};
 use super::{Global, OpenKernel};
 use crate::api::{Failure, Talk};
-use crate::check::{Note, notes, surroundings};
-use crate::keeper::files::{Checked, told};
+use crate::check::{Note, draw, notes, surroundings};
+use crate::keeper::files::{Checked, WIDTH, told};
 use crate::load::{Choice, Trust, load};
 use crate::policy::{Policy, read};
 
@@ -44,6 +45,9 @@ pub fn check(
         }
     };
     noted.extend(loaded.notes);
+    if believed_by_the_daemon(&choice, global) {
+        noted.extend(unbelievable(&choice));
+    }
     let policy = match read(&loaded.sources) {
         Ok(policy) => policy,
         Err(faults) => {
@@ -53,10 +57,9 @@ pub fn check(
     };
     noted.extend(notes(&policy));
     noted.extend(of_this_host(&policy, kernel));
-    if output.format() == Format::Text {
-        for note in &noted {
-            output.say(&format!("note: {note}"));
-        }
+    if output.format() == Format::Text && !noted.is_empty() {
+        let drawn = draw(&noted, &loaded.sources, output.style(), WIDTH);
+        output.say(drawn.trim_end());
     }
     let checked = Checked {
         valid: true,
@@ -69,6 +72,39 @@ pub fn check(
     } else {
         0
     })
+}
+
+/// Whether these files are those that verbs and the daemon act on: others may lie in anybody's home.
+fn believed_by_the_daemon(choice: &Choice, global: &Global) -> bool {
+    let config = std::fs::canonicalize(global.config());
+    match (choice, config) {
+        (Choice::Directory(_), _) => true,
+        (Choice::Paths(paths), Ok(config)) => paths
+            .iter()
+            .any(|path| std::fs::canonicalize(path).is_ok_and(|path| path.starts_with(&config))),
+        (Choice::Paths(_), Err(_)) => false,
+    }
+}
+
+/// A note for each file, or directory or link on the way to it, that somebody else may write: `apply` and the daemon
+/// would refuse it.
+fn unbelievable(choice: &Choice) -> Vec<Note> {
+    let Err(faults) = load(choice, Trust::Apply) else {
+        return Vec::new();
+    };
+    let mut notes: Vec<Note> = Vec::new();
+    for fault in faults.list() {
+        let note = Note::of_file(
+            Arc::clone(&fault.file),
+            format!("apply and the daemon will refuse it: {}", fault.message),
+            fault.help.clone().unwrap_or_default(),
+        );
+        // A directory may be on the way to many files.
+        if !notes.contains(&note) {
+            notes.push(note);
+        }
+    }
+    notes
 }
 
 /// What this host shows beside the policy, where it is the policy's. A kernel that cannot be asked is no

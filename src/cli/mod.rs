@@ -4,14 +4,17 @@
 //! `plan --detailed-exitcode` asks for it, "there is something to do").
 
 mod check;
+mod completions;
 mod condition;
 mod desk;
+mod man;
 mod output;
 mod place;
 mod plan;
 mod render;
 mod restore;
 mod run;
+mod schema;
 mod ssh;
 
 use std::ffi::OsString;
@@ -29,7 +32,7 @@ use crate::model::names::{EventName, PhaseName};
 
 /// Moves WAN capacity from one circuit to another while people work over both, and puts it back.
 #[derive(Debug, Parser)]
-#[command(name = "wanshift", version, about, disable_help_subcommand = true)]
+#[command(name = PROGRAM, version, about, disable_help_subcommand = true)]
 #[command(arg_required_else_help = true, max_term_width = 100)]
 pub struct Cli {
     #[command(flatten)]
@@ -61,6 +64,8 @@ impl Global {
     }
 }
 
+/// As it is called.
+const PROGRAM: &str = "wanshift";
 /// Where the policy files are, where nobody says otherwise.
 const CONFIG: &str = "/etc/wanshift";
 
@@ -116,6 +121,12 @@ enum Verb {
     RestoreBlocks,
     /// Be the daemon: hold what should hold, as time passes and the operator acts
     Run(run::RunArgs),
+    /// Print what files may say as JSON Schema (draft 2020-12), for editors
+    Schema(schema::SchemaArgs),
+    /// Print what a shell needs to complete verbs and options
+    Completions(completions::CompletionsArgs),
+    /// Print the page for man, of the program or of a verb
+    Man(man::ManArgs),
 }
 
 #[derive(Debug, Args)]
@@ -156,6 +167,9 @@ pub fn run(
         (None, Verb::Render(args)) => render::render(global, args, kernel, output),
         (None, Verb::Run(args)) => run::run(global, args, output),
         (None, Verb::RestoreBlocks) => restore::restore_blocks(global, kernel, output),
+        (None, Verb::Schema(args)) => schema::schema(args, output),
+        (None, Verb::Completions(args)) => completions::completions(args, output),
+        (None, Verb::Man(args)) => man::man(args, output),
         (None, _) => Ok(0),
     };
     outcome.unwrap_or_else(|failure| output.failure(&failure))
@@ -191,8 +205,13 @@ fn order(verb: &Verb) -> Option<Order> {
         Verb::Condition {
             what: None | Some(condition::What::List),
         } => Order::Conditions,
-        Verb::Check(_) | Verb::Plan(_) | Verb::Render(_) | Verb::RestoreBlocks | Verb::Run(_) => {
-            return None;
-        }
+        Verb::Check(_)
+        | Verb::Plan(_)
+        | Verb::Render(_)
+        | Verb::RestoreBlocks
+        | Verb::Run(_)
+        | Verb::Schema(_)
+        | Verb::Completions(_)
+        | Verb::Man(_) => return None,
     })
 }

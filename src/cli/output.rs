@@ -88,6 +88,11 @@ impl<'a> Output<'a> {
         }
     }
 
+    /// A result that is a file in a language of its own; as JSON it is no other.
+    pub(super) fn text_result(&mut self, text: &str) -> Result<(), Failure> {
+        self.print(text)
+    }
+
     /// Ends a line of progress that waits to be written again.
     fn end_line(&mut self) {
         if self.line == Line::Live {

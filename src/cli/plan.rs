@@ -100,7 +100,7 @@ pub fn plan(
     if let Some(record) = &cut_off {
         output.say(&format!(
             "note: {}; the next apply finishes it first",
-            words::cut_off(record, &boot_id()?)
+            words::cut_off(record, &boot_id()?, &policy.host().timezone)
         ));
         result.cut_off = Some(record.change.what.clone());
     }

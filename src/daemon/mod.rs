@@ -22,6 +22,7 @@ use crate::api::{
 use crate::clock::{Clock, SystemClock, boot_id};
 use crate::control::{self, Ask, Replies, Server};
 use crate::keeper::reload::first_fault;
+use crate::keeper::text::text;
 use crate::keeper::{Came, Ground, Keeper, footing};
 use crate::kernel::Host;
 use crate::kernel::watch::Watch;
@@ -275,7 +276,7 @@ impl Daemon {
     /// Logs how things are.
     fn tell(&mut self) {
         let status = self.keeper.status();
-        for line in crate::keeper::text::text(&status).lines() {
+        for line in text(&status, &self.keeper.zone()).lines() {
             tracing::info!("{line}");
         }
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::model::counters::{Counters, QueueCounters};
 use crate::model::names::CircuitName;
 use crate::model::node::{NodeKey, Place};
-use crate::units::{Direction, Moment, Rate};
+use crate::units::{Direction, Moment, PerDirection, Rate};
 
 /// A circuit is hot from so many hundredths of its share on.
 pub const HOT_PERCENT: u128 = 95;
@@ -61,36 +61,13 @@ pub struct Heat {
 /// Counts on over the samples of one run of the daemon.
 #[derive(Debug, Clone, Default)]
 pub struct Meter {
-    lines: BTreeMap<NodeKey, Each<Option<Gauge>>>,
-    heat: BTreeMap<CircuitName, Each<Heat>>,
+    lines: BTreeMap<NodeKey, PerDirection<Option<Gauge>>>,
+    heat: BTreeMap<CircuitName, PerDirection<Heat>>,
     last: Option<Moment>,
 }
 
-/// One thing for each direction.
-#[derive(Debug, Clone, Copy, Default)]
-struct Each<T> {
-    up: T,
-    down: T,
-}
-
-impl<T> Each<T> {
-    const fn get(&self, direction: Direction) -> &T {
-        match direction {
-            Direction::Up => &self.up,
-            Direction::Down => &self.down,
-        }
-    }
-
-    const fn get_mut(&mut self, direction: Direction) -> &mut T {
-        match direction {
-            Direction::Up => &mut self.up,
-            Direction::Down => &mut self.down,
-        }
-    }
-}
-
 /// What is kept of one place in one direction.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Gauge {
     passed: Passed,
     class: Option<LastClass>,
@@ -139,7 +116,7 @@ impl Meter {
                 gauge.passed.rate = None;
             }
         }
-        let mut sampled: BTreeMap<&CircuitName, Each<Sampled>> = BTreeMap::new();
+        let mut sampled: BTreeMap<&CircuitName, PerDirection<Sampled>> = BTreeMap::new();
         for line in seen {
             let circuit = sampled.entry(&line.place.circuit).or_default();
             let sampled = circuit.get_mut(line.direction);
@@ -166,15 +143,15 @@ impl Meter {
     /// What passed at `place`; none where it was never seen.
     #[must_use]
     pub fn passed(&self, place: &NodeKey, direction: Direction) -> Option<Passed> {
-        let gauge = self.lines.get(place)?.get(direction).as_ref();
-        gauge.map(|gauge| gauge.passed)
+        let gauge = self.lines.get(place)?.get(direction)?;
+        Some(gauge.passed)
     }
 
     /// How long a circuit was full; never, for one that was not seen.
     #[must_use]
     pub fn heat(&self, circuit: &CircuitName, direction: Direction) -> Heat {
         let heat = self.heat.get(circuit);
-        heat.map_or_else(Heat::default, |heat| *heat.get(direction))
+        heat.map_or_else(Heat::default, |heat| heat.get(direction))
     }
 }
 

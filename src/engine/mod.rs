@@ -22,7 +22,7 @@ use crate::model::hold::Established;
 use crate::model::names::{BlockName, ConditionName, PhaseName, PoolName};
 use crate::model::node::{NodeKey, Place};
 use crate::model::phase::Phase;
-use crate::policy::Policy;
+use crate::policy::{Policy, nearest};
 use crate::units::{Direction, Fraction, Moment, Rate, Rates};
 
 /// How far apart the steps of a ramp are.
@@ -50,12 +50,12 @@ struct Ramp {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum EngineError {
     /// There is none of that name.
-    #[error("there is no phase `{phase}`; the policy has {}", known.join(", "))]
+    #[error("there is no phase `{phase}`; {}", meant(phase, known))]
     NoSuchPhase {
         /// What was asked for.
         phase: PhaseName,
         /// What there is.
-        known: Vec<String>,
+        known: Vec<PhaseName>,
     },
     /// Its condition is not true.
     #[error(
@@ -96,6 +96,15 @@ pub enum EngineError {
     },
 }
 
+/// The name that was probably meant, or all that there are.
+fn meant(phase: &PhaseName, known: &[PhaseName]) -> String {
+    if let Some(near) = nearest(phase.as_str(), known.iter().map(PhaseName::as_str)) {
+        return format!("did you mean `{near}`?");
+    }
+    let all: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
+    format!("the policy has {}", all.join(", "))
+}
+
 fn next(then: Option<&PhaseName>) -> String {
     then.map_or_else(String::new, |then| {
         format!("; `{then}` follows it: wanshift phase {then}")
@@ -109,11 +118,7 @@ impl Engine {
     /// Where the policy has no such phase.
     pub fn holding(policy: Arc<Policy>, phase: PhaseName) -> Result<Self, EngineError> {
         if !policy.phases().contains_key(&phase) {
-            let known = policy
-                .phases()
-                .keys()
-                .map(|name| format!("`{name}`"))
-                .collect();
+            let known = policy.phases().keys().cloned().collect();
             return Err(EngineError::NoSuchPhase { phase, known });
         }
         Ok(Self {

@@ -68,7 +68,7 @@ impl Keeper {
 
     /// That a change did not come to its end, and what to do.
     fn left(&self, record: &Record) -> String {
-        let cut_off = words::cut_off(record, &self.boot);
+        let cut_off = words::cut_off(record, &self.boot, &self.zone());
         match record.state {
             RecordState::Unconfirmed => format!(
                 "{cut_off}, and no daemon runs that would undo it: start it (systemctl start wanshift), or say \

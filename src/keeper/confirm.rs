@@ -273,7 +273,7 @@ impl Keeper {
                 pending.change.what,
                 pending.id.0,
                 pending.change.actor,
-                words::date(pending.change.opened)
+                words::date(pending.change.opened, &self.zone())
             )
             .into());
         };

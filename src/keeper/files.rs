@@ -11,8 +11,8 @@ use crate::load::{Choice, Trust, load};
 use crate::policy::{Fault, Faults, Policy, Source, Style, read, report};
 use crate::store::hashes;
 
-/// How wide what is wrong is drawn.
-const WIDTH: usize = 100;
+/// How wide what is wrong or worth a look is drawn.
+pub const WIDTH: usize = 80;
 
 /// What the files of a host say.
 #[derive(Debug, Clone)]

@@ -1,5 +1,6 @@
 //! The changes of the past, told.
 
+use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use super::{Keeper, words};
@@ -39,7 +40,7 @@ impl Keeper {
             let policy = past.policy.and_then(|id| self.store.policy(id).ok());
             changes.push(entry(past, policy.as_ref()));
         }
-        let text = text(&changes);
+        let text = text(&changes, &self.zone());
         Answer::of(&History { changes }, text)
     }
 }
@@ -60,7 +61,7 @@ fn entry(past: Past, policy: Option<&crate::store::StoredPolicy>) -> Entry {
     }
 }
 
-fn text(changes: &[Entry]) -> String {
+fn text(changes: &[Entry], zone: &TimeZone) -> String {
     if changes.is_empty() {
         return "No change is on record.\n".to_owned();
     }
@@ -74,7 +75,7 @@ fn text(changes: &[Entry]) -> String {
     };
     let mut text = String::new();
     for entry in changes {
-        let when = words::date(entry.ordered);
+        let when = words::date(entry.ordered, zone);
         let phases = match (&entry.phase_before, &entry.phase_after) {
             (Some(before), Some(after)) if before == after => format!("phase {after}"),
             (Some(before), Some(after)) => format!("phase {before} → {after}"),

@@ -1,5 +1,6 @@
 //! Which conditions are true, and what the others wait for.
 
+use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use super::{Asked, Keeper, known, words};
@@ -86,7 +87,7 @@ impl Keeper {
         if !clock_trusted && waits_for_a_date(&policy) {
             talk.say("note: nothing keeps this host's clock right (the kernel calls it unsynchronised): dates are not believed");
         }
-        Answer::of(&listed, text(&listed))
+        Answer::of(&listed, text(&listed, &policy.host().timezone))
     }
 }
 
@@ -98,7 +99,7 @@ fn waits_for_a_date(policy: &Policy) -> bool {
     terms.any(|term| matches!(term, ConditionTerm::After(_)))
 }
 
-fn text(listed: &Listed) -> String {
+fn text(listed: &Listed, zone: &TimeZone) -> String {
     if listed.conditions.is_empty() {
         return "The policy has no conditions.\n".to_owned();
     }
@@ -112,7 +113,7 @@ fn text(listed: &Listed) -> String {
     for one in &listed.conditions {
         let told = match &one.latch {
             Some(latch) if one.on_record => {
-                let since = latch.since.strftime("%Y-%m-%dT%H:%M:%SZ");
+                let since = words::date(latch.since, zone);
                 format!("true   since {since}: {}", words::why(latch))
             }
             Some(latch) => format!(

@@ -260,7 +260,7 @@ impl Keeper {
         match &request.order {
             Order::Status => {
                 let status = self.status();
-                Answer::of(&status, text::text(&status)).map(Came::Answer)
+                Answer::of(&status, text::text(&status, &self.zone())).map(Came::Answer)
             }
             Order::History => self.history().map(Came::Answer),
             Order::Conditions => self.conditions(&asked, talk).map(Came::Answer),

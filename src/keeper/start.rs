@@ -34,7 +34,7 @@ impl Keeper {
         match self.recover(files.as_ref()) {
             Ok(Some((record, _))) => talk.say(&format!(
                 "{}: it is taken up again",
-                words::cut_off(&record, &self.boot)
+                words::cut_off(&record, &self.boot, &self.zone())
             )),
             Ok(None) => {}
             Err(failure) => self
@@ -177,7 +177,7 @@ impl Keeper {
         })?;
         talk.say(&format!(
             "{}: finishing it first",
-            words::cut_off(&record, &self.boot)
+            words::cut_off(&record, &self.boot, &self.zone())
         ));
         let phase = words::phase_after(&record);
         if let Some(phase) = phase {
@@ -262,7 +262,7 @@ impl Keeper {
         {
             talk.say(&format!(
                 "note: {}, and stays so until the policy loads; the kernel conserves as it is",
-                words::cut_off(record, &self.boot)
+                words::cut_off(record, &self.boot, &self.zone())
             ));
         }
     }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use jiff::tz::TimeZone;
+
 use super::alter::Going;
 use super::{Keeper, words};
 use crate::api::{
@@ -141,6 +143,15 @@ impl Keeper {
             self.lines(&policy, desired, &mut gathered);
         }
         Ok(gathered)
+    }
+
+    /// The time in which this host's people live; UTC where no policy says which.
+    #[must_use]
+    pub fn zone(&self) -> TimeZone {
+        let policy = self.in_force.as_ref();
+        policy.map_or(TimeZone::UTC, |in_force| {
+            in_force.policy.host().timezone.clone()
+        })
     }
 
     /// What should hold now: on the way, once it was reached, or by what is on record.

@@ -2,17 +2,21 @@
 
 use std::collections::BTreeMap;
 
+use jiff::tz::TimeZone;
+
 use super::words;
 use crate::api::{DirectionStatus, Outcome, Status};
+use crate::units::short_text;
 
 /// The same for people: what matters first.
-pub fn text(status: &Status) -> String {
+#[must_use]
+pub fn text(status: &Status, zone: &TimeZone) -> String {
     let mut text = String::new();
     let mut line = |line: String| {
         text.push_str(line.trim_end());
         text.push('\n');
     };
-    let when = |at: &jiff::Timestamp| words::date(*at);
+    let when = |at: &jiff::Timestamp| words::date(*at, zone);
     let health = if status.healthy {
         "healthy"
     } else {
@@ -74,13 +78,11 @@ pub fn text(status: &Status) -> String {
     let mut table = Rows::default();
     for circuit in &status.circuits {
         let mut row = |way: &str, direction: &DirectionStatus| {
-            let rate = direction
-                .rate
-                .map_or_else(|| "-".to_owned(), |rate| format!("{:.1} mbit", rate / 1e6));
+            let rate = direction.rate.map_or_else(|| "-".to_owned(), carried);
             table.row([
                 format!("{} {way}", circuit.name),
-                direction.share.to_string(),
-                direction.capacity.to_string(),
+                short_text(direction.share.bits()),
+                short_text(direction.capacity.bits()),
                 rate,
                 format!("{:.0} s", direction.hot_seconds),
                 format!("{:.0} s", direction.saturated_seconds),
@@ -144,6 +146,21 @@ pub fn text(status: &Status) -> String {
         line(format!("  {what}"));
     }
     text
+}
+
+/// So many bit/s, measured: to three digits.
+fn carried(rate: f64) -> String {
+    let units = [("gbit", 1e9), ("mbit", 1e6), ("kbit", 1e3)];
+    let unit = units.into_iter().find(|(_, scale)| rate >= *scale);
+    let (name, scale) = unit.unwrap_or(("bit", 1.0));
+    let value = rate / scale;
+    let decimals = match value {
+        ..10.0 => 2,
+        10.0..100.0 => 1,
+        _ => 0,
+    };
+    let decimals = if name == "bit" { 0 } else { decimals };
+    format!("{value:.decimals$}{name}")
 }
 
 /// Columns as wide as what stands in them.

@@ -131,7 +131,7 @@ pub fn not_reached(policy: &Policy, kernel: &mut dyn Kernel) -> Vec<String> {
 }
 
 /// A change that was cut off, in words.
-pub fn cut_off(record: &Record, boot: &str) -> String {
+pub fn cut_off(record: &Record, boot: &str, zone: &TimeZone) -> String {
     let when = if record.change.boot == boot {
         ""
     } else {
@@ -146,7 +146,7 @@ pub fn cut_off(record: &Record, boot: &str) -> String {
     format!(
         "`{}` of {}{when} {how}",
         record.change.what,
-        date(record.change.opened)
+        date(record.change.opened, zone)
     )
 }
 
@@ -219,10 +219,11 @@ pub fn would_cut(
     Ok(device.and_then(|device| cut(policy, phase, session, &device)))
 }
 
-/// A date, to the second.
+/// A date in the host's time, to the second.
 #[must_use]
-pub fn date(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
+pub fn date(at: Timestamp, zone: &TimeZone) -> String {
+    let at = at.to_zoned(zone.clone());
+    at.strftime("%Y-%m-%d %H:%M:%S %Z").to_string()
 }
 
 /// A time, in words: to the second.

@@ -7,7 +7,7 @@
 use std::iter::once;
 
 use crate::model::circuit::{Circuit, Pool};
-use crate::model::names::{CircuitName, DeviceName};
+use crate::model::names::{CircuitName, DeviceName, Origin};
 use crate::model::node::{NodeKey, Place, Spot};
 use crate::model::state::Ifb;
 use crate::policy::Policy;
@@ -63,6 +63,15 @@ impl<'a> Layout<'a> {
                 Spot::Node(NodeKey::new(circuit.name.clone(), Place::Control))
             }
         })
+    }
+
+    /// Where what it is for was written; nowhere where it is for all that arrives.
+    #[must_use]
+    pub fn origin(&self) -> Option<&Origin> {
+        match self.tops.first()? {
+            Top::Pool(pool, _) => Some(&pool.origin),
+            Top::Circuit(circuit) => Some(&circuit.origin),
+        }
     }
 
     /// Whose tree it is, in words.

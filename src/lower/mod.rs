@@ -27,7 +27,7 @@ pub use trees::trees;
 
 use crate::model::desired::Desired;
 use crate::model::ids::{Ids, IdsError, Wanted};
-use crate::model::names::{CircuitName, DeviceName};
+use crate::model::names::{CircuitName, DeviceName, Origin};
 use crate::model::node::{NodeKey, Place, Spot};
 use crate::model::state::{
     Clsact, Device, ForeignRoot, Ifb, KernelState, LeafKind, Observed, Stranger,
@@ -100,16 +100,24 @@ impl Facts {
     }
 }
 
+fn meant(near: Option<&DeviceName>) -> String {
+    near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"))
+}
+
 /// Why a decision cannot hold on this host.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum LowerError {
     /// A device that the policy names is not there.
-    #[error("{who}: there is no device `{device}` here")]
+    #[error("{origin}: {who}: there is no device `{device}` here{}", meant(near.as_ref()))]
     NoDevice {
+        /// Where that stands.
+        origin: Origin,
         /// Who names it.
         who: String,
         /// The device.
         device: DeviceName,
+        /// One that is here, is nobody's, and may have been meant.
+        near: Option<DeviceName>,
     },
     /// Somebody else's root qdisc is on a device that is to be shaped.
     #[error(

@@ -13,10 +13,10 @@ use crate::model::circuit::{Circuit, LeafChoice, LinkLayer, Overhead, Pool, Take
 use crate::model::class::{Priority, Weight};
 use crate::model::desired::{Desired, Holding};
 use crate::model::ids::Ids;
-use crate::model::names::DeviceName;
+use crate::model::names::{DeviceName, Origin};
 use crate::model::node::{NodeKey, Place, Spot};
 use crate::model::state::{Device, Edge, LeafKind, Minor, Role, Root, Selector, TcClass, Tree};
-use crate::policy::Policy;
+use crate::policy::{Policy, nearest};
 use crate::units::{Direction, Rate};
 
 /// The trees, of places that have their numbers: all that the steps of a ramp change.
@@ -128,7 +128,8 @@ impl Making<'_> {
         if layout.direction == Direction::Up {
             let device = self.facts.devices.get(&layout.device);
             if device.is_none() && layout.circuits().all(|own| own.device != layout.device) {
-                self.lacks(layout.owner(), &layout.device);
+                let origin = layout.origin().unwrap_or(&self.policy.host().origin);
+                self.lacks(layout.owner(), origin, &layout.device);
             }
             return device.cloned();
         }
@@ -168,14 +169,33 @@ impl Making<'_> {
     }
 
     /// A device is not there.
-    fn lacks(&mut self, who: String, device: &DeviceName) {
+    fn lacks(&mut self, who: String, origin: &Origin, device: &DeviceName) {
         match self.facts.absent {
             Absent::Refused => self.errors.push(LowerError::NoDevice {
+                origin: origin.clone(),
                 who,
                 device: device.clone(),
+                near: self.near(device),
             }),
             Absent::Waited => {}
         }
+    }
+
+    /// The device that was probably meant: one that is here, and that the policy names nowhere.
+    fn near(&self, device: &DeviceName) -> Option<DeviceName> {
+        let policy = self.policy;
+        let circuits = policy.circuits().values();
+        let pools = policy.pools().values();
+        let named: BTreeSet<&DeviceName> = circuits
+            .flat_map(arrivals)
+            .chain(pools.filter_map(|pool| pool.device.as_ref()))
+            .chain(&policy.host().inside)
+            .collect();
+        let here = self.facts.devices.keys();
+        let free = here.filter(|here| !named.contains(here));
+        nearest(device.as_str(), free.map(DeviceName::as_str))?
+            .parse()
+            .ok()
     }
 
     /// Whether a circuit can be shaped through its device.
@@ -184,7 +204,8 @@ impl Making<'_> {
             return; // It is said where its upward tree is made.
         }
         if !self.facts.devices.contains_key(&circuit.device) {
-            self.lacks(format!("circuit `{}`", circuit.name), &circuit.device);
+            let who = format!("circuit `{}`", circuit.name);
+            self.lacks(who, &circuit.origin, &circuit.device);
         }
         for name in arrivals(circuit) {
             let Some(device) = self.facts.devices.get(name) else {

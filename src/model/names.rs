@@ -237,6 +237,15 @@ pub struct Origin {
     pub file: Arc<str>,
     /// The line, counted from 1.
     pub line: usize,
+    /// The column in characters, counted from 1. Neither it nor the bytes are told to programs: a line says enough there.
+    #[serde(skip)]
+    pub column: usize,
+    /// The first byte of the file's text that is meant.
+    #[serde(skip)]
+    pub start: usize,
+    /// The byte after the last.
+    #[serde(skip)]
+    pub end: usize,
 }
 
 impl fmt::Display for Origin {

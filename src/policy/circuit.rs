@@ -1,7 +1,7 @@
 //! `[circuit.C]` and `[pool.P]`.
 
 use super::cx::{Cx, Item, Table, Written};
-use super::spec::{Kind, Shape, Spec, may, must};
+use super::spec::{Given, Kind, Shape, Spec, may, must};
 use super::value;
 use crate::model::circuit::{Circuit, LeafChoice, LinkLayer, Overhead, Pool, TakeOver};
 use crate::model::names::{CircuitName, ConditionName, DeviceName};
@@ -12,6 +12,7 @@ pub(super) const LEAVES: Shape = Shape::Choice(&["best", "fq_codel", "sfq", "pfi
 /// `[circuit.C]`
 pub(super) static CIRCUIT: Spec = Spec {
     doc: "A provider's service behind a Linux device",
+    given: Given::Any,
     keys: &[
         must("device", Shape::Device, "the device behind which it lies"),
         may(
@@ -47,6 +48,7 @@ pub(super) static CIRCUIT: Spec = Spec {
 /// `[pool.P]`
 pub(super) static POOL: Spec = Spec {
     doc: "Capacity that circuits share",
+    given: Given::Any,
     keys: &[
         must(
             "circuits",
@@ -70,6 +72,7 @@ pub(super) static POOL: Spec = Spec {
 /// `[pool.P.after.CONDITION]`
 static AFTER: Spec = Spec {
     doc: "What a pool carries once a condition is true",
+    given: Given::Any,
     keys: &[must("capacity", Shape::Rates, "what it then carries")],
 };
 

@@ -6,7 +6,7 @@ use super::circuit::{LEAVES, leaf};
 use super::cx::{Cx, Item, Table, Written};
 use super::fault::At;
 use super::matching::{self, MATCH};
-use super::spec::{Kind, Shape, Spec, may, must};
+use super::spec::{Given, Kind, Shape, Spec, may, must};
 use super::value;
 use crate::model::class::{Class, Priority, Rest, Site, SiteClass, SiteTerms, Terms, Weight};
 use crate::model::names::CircuitName;
@@ -21,6 +21,7 @@ pub(super) const WEIGHT: Shape = Shape::Integer(1, 100);
 /// `[class.C]`
 pub(super) static CLASS: Spec = Spec {
     doc: "Traffic of one kind on a circuit",
+    given: Given::Any,
     keys: &[
         must("circuit", CIRCUIT, "the circuit on which it has its place"),
         must(
@@ -39,6 +40,7 @@ pub(super) static CLASS: Spec = Spec {
 /// `[site.S.class.C]`
 static INNER: Spec = Spec {
     doc: "A class inside a site's tail",
+    given: Given::Any,
     keys: &[
         must(
             "match",
@@ -56,6 +58,7 @@ static INNER: Spec = Spec {
 /// `[rest.CIRCUIT]`
 pub(super) static REST: Spec = Spec {
     doc: "The IP traffic of a circuit that matches nothing",
+    given: Given::Any,
     keys: &[
         may("guarantee", Shape::Amounts, "what it has for certain"),
         may("ceiling", Shape::Amounts, "what it never goes beyond"),
@@ -66,6 +69,7 @@ pub(super) static REST: Spec = Spec {
 /// `[site.S]`
 pub(super) static SITE: Spec = Spec {
     doc: "A branch behind a circuit, held to its own tail capacity",
+    given: Given::Any,
     keys: &[
         must("circuit", CIRCUIT, "the circuit behind which it lies"),
         must(

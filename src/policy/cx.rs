@@ -59,15 +59,19 @@ impl<'t> Cx<'t> {
 
     /// Where something was written, as the policy remembers it.
     pub(super) fn origin(&self, at: At) -> Origin {
+        let position = match self.lines.get(at.file) {
+            Some(lines) => lines.position(at),
+            None => Lines::of("").position(at),
+        };
         Origin {
             file: self
                 .sources
                 .get(at.file)
                 .map_or_else(|| "?".into(), |source| source.name.clone()),
-            line: self
-                .lines
-                .get(at.file)
-                .map_or(1, |lines| lines.line(at.start)),
+            line: position.line,
+            column: position.column,
+            start: position.span.start,
+            end: position.span.end,
         }
     }
 

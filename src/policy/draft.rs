@@ -117,6 +117,9 @@ impl Draft<'_> {
             let origin = crate::model::names::Origin {
                 file: "host.toml".into(),
                 line: 1,
+                column: 1,
+                start: 0,
+                end: 0,
             };
             Some(Host {
                 name: "host".parse().ok()?,

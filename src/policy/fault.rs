@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::Source;
+use crate::model::names::Origin;
 
 /// A stretch of one source's text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -40,6 +41,16 @@ pub struct Position {
     /// The bytes of the file that are meant.
     #[serde(skip)]
     pub span: Range<usize>,
+}
+
+impl From<&Origin> for Position {
+    fn from(origin: &Origin) -> Self {
+        Self {
+            line: origin.line,
+            column: origin.column,
+            span: origin.start..origin.end,
+        }
+    }
 }
 
 /// Something wrong with the files of a host.
@@ -352,7 +363,8 @@ impl<'t> Lines<'t> {
         self.starts.bytes(line)
     }
 
-    fn position(&self, at: At) -> Position {
+    /// Where `at` is, in lines and columns.
+    pub(super) fn position(&self, at: At) -> Position {
         let start = floor_char(self.text, at.start);
         let end = floor_char(self.text, at.end.max(at.start));
         let line = self.line(start);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::cx::{Cx, Item, Table, Written};
 use super::document::Value;
 use super::matching::{addresses, families, service};
-use super::spec::{Kind, Shape, Spec, may, must};
+use super::spec::{Given, Kind, Shape, Spec, may, must};
 use super::{schedule, value};
 use crate::model::calendar::Calendar;
 use crate::model::hold::{Block, Combine, Condition, ConditionTerm, Established, Exception};
@@ -16,6 +16,7 @@ const DRAIN: Duration = Duration::from_secs(8 * 3600);
 /// `[block.B]`
 pub(super) static BLOCK: Spec = Spec {
     doc: "Traffic that is rejected while it holds",
+    given: Given::Any,
     keys: &[
         may(
             "from",
@@ -56,6 +57,7 @@ pub(super) static BLOCK: Spec = Spec {
 /// `{ from, to }` in `except`.
 static EXCEPT: Spec = Spec {
     doc: "Traffic that a block lets through",
+    given: Given::Some,
     keys: &[
         may(
             "from",
@@ -169,6 +171,7 @@ fn schedule<'t>(cx: &mut Cx<'t>, item: Item<'t>) -> Option<Calendar> {
 /// `[condition.C]`
 pub(super) static CONDITION: Spec = Spec {
     doc: "What is true once, and from then on",
+    given: Given::One,
     keys: &[
         may(
             "any",
@@ -186,10 +189,11 @@ pub(super) static CONDITION: Spec = Spec {
 /// A term of a condition.
 static TERM: Spec = Spec {
     doc: "One term of a condition: exactly one of these",
+    given: Given::One,
     keys: &[
         may(
             "event",
-            Shape::Text("uplink-upgraded"),
+            Shape::Word("uplink-upgraded"),
             "somebody reported this",
         ),
         may("after", Shape::Date, "this time has come"),
@@ -210,6 +214,7 @@ static TERM: Spec = Spec {
 /// would otherwise lift a block for good.
 static LINK_SPEED: Spec = Spec {
     doc: "A device has had a speed for so long",
+    given: Given::Any,
     keys: &[
         must("device", Shape::Device, "the device"),
         must("at_least", Shape::Rate, "the speed"),

@@ -8,7 +8,7 @@ use super::cx::{Cx, Item, shorten};
 use super::document::Value;
 use super::fault::At;
 use super::root::Root;
-use super::spec::{Kind, Shape, Spec, may, must, nearest};
+use super::spec::{Given, Kind, Shape, Spec, may, must, nearest};
 use super::table::texts;
 use super::{circuit, value};
 use crate::model::circuit::{Host, MarkMask};
@@ -18,8 +18,9 @@ use crate::model::names::DeviceName;
 /// What only the host's file may say: the facts of this host, which is not for policies to know.
 pub(super) static HOST: Spec = Spec {
     doc: "The facts of a host",
+    given: Given::Any,
     keys: &[
-        must("name", Shape::Text("hq-melun"), "the host's name"),
+        must("name", Shape::Word("hq-melun"), "the host's name"),
         may(
             "timezone",
             Shape::Text("Europe/Paris"),
@@ -52,15 +53,16 @@ pub(super) static HOST: Spec = Spec {
 /// `[daemon]`
 static DAEMON: Spec = Spec {
     doc: "The daemon's own settings: each has a default and a flag",
+    given: Given::Any,
     keys: &[
         may(
             "state",
-            Shape::Text("/var/lib/wanshift"),
+            Shape::Path("/var/lib/wanshift"),
             "where it keeps what outlives a restart",
         ),
         may(
             "socket",
-            Shape::Text("/run/wanshift/wanshift.sock"),
+            Shape::Path("/run/wanshift/wanshift.sock"),
             "where it listens for commands",
         ),
         may(

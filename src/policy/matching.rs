@@ -8,12 +8,13 @@ use super::cx::{Cx, Item, shorten};
 use super::document::Value;
 use super::fault::At;
 use super::services;
-use super::spec::{Kind, Shape, Spec, may, must, nearest};
+use super::spec::{Given, Kind, Shape, Spec, may, must, nearest};
 use crate::model::class::{Dscp, Match, PortRange};
 
 /// `[group.G]`
 pub(super) static GROUP: Spec = Spec {
     doc: "A name for a list of prefixes",
+    given: Given::Any,
     keys: &[must(
         "prefixes",
         Shape::List(&Shape::Prefix),
@@ -24,12 +25,14 @@ pub(super) static GROUP: Spec = Spec {
 /// `[service.S]`
 pub(super) static SERVICE: Spec = Spec {
     doc: "A name for a list of ports",
+    given: Given::Any,
     keys: &[must("ports", Shape::List(&Shape::Ports), "the ports")],
 };
 
 /// An entry of `match`.
 pub(super) static MATCH: Spec = Spec {
     doc: "One way to belong to a class: all that is given must hold",
+    given: Given::Some,
     keys: &[
         may("to", Shape::List(&Shape::Prefix), "who was asked"),
         may("from", Shape::List(&Shape::Prefix), "who opened it"),

@@ -39,8 +39,8 @@ pub use capacity::implied;
 pub use document::LARGEST;
 pub use fault::{Fault, Faults, Position, Related};
 pub use lists::{ListKind, Listed, Usage};
-pub use report::{SHOWN, Style, report};
-pub use schema::schema;
+pub use report::{SHOWN, Style, advice, report};
+pub use schema::{Files, schema};
 pub use spec::nearest;
 
 use crate::model::circuit::{Circuit, Host, Pool};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::circuit::{LEAVES, leaf};
 use super::class::{PRIORITY, WEIGHT, priority, weight};
 use super::cx::{Cx, Item, Table, Written};
-use super::spec::{Kind, Shape, Spec, may, must};
+use super::spec::{Given, Kind, Shape, Spec, may, must};
 use super::value;
 use crate::model::names::{CircuitName, PoolName};
 use crate::model::phase::{ClassOverride, Follow, Phase, SiteOverride, Split};
@@ -19,6 +19,7 @@ const SHARES: Shape = Shape::Map(Kind::Pool, &Shape::Map(Kind::Circuit, &Shape::
 /// `[phase.P]`
 pub(super) static PHASE: Spec = Spec {
     doc: "A named stance: splits, overrides, blocks",
+    given: Given::Any,
     keys: &[
         may("split", SHARES, "how each pool is divided"),
         may(
@@ -72,6 +73,7 @@ pub(super) static PHASE: Spec = Spec {
 /// `class.C` in a phase.
 static CLASS: Spec = Spec {
     doc: "The keys of a class that a phase replaces",
+    given: Given::Any,
     keys: &[
         may("guarantee", Shape::Amounts, "what it has for certain"),
         may("ceiling", Shape::Amounts, "what it never goes beyond"),
@@ -84,6 +86,7 @@ static CLASS: Spec = Spec {
 /// `site.S` in a phase.
 static SITE: Spec = Spec {
     doc: "The keys of a site that a phase replaces",
+    given: Given::Any,
     keys: &[
         may("capacity", Shape::Rates, "what its tail carries"),
         may("guarantee", Shape::Amounts, "what it has for certain"),
@@ -94,6 +97,7 @@ static SITE: Spec = Spec {
 /// `[policy]`
 pub(super) static POLICY: Spec = Spec {
     doc: "The policy as a whole",
+    given: Given::Any,
     keys: &[must(
         "start",
         Shape::Name(Kind::Phase),

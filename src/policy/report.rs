@@ -34,6 +34,39 @@ const AROUND: usize = 100;
 /// its line. What a file holds is made harmless first: no escape sequence reaches the terminal.
 #[must_use]
 pub fn report(faults: &Faults, sources: &[Source], style: Style, width: usize) -> String {
+    let shown = faults.list().iter().take(SHOWN);
+    let mut out = drawn(shown, Severity::Error, sources, style, width);
+    let count = faults.count();
+    out.push_str(&match (count, count.saturating_sub(SHOWN)) {
+        (1, _) => "1 error\n".to_owned(),
+        (_, 0) => format!("{count} errors\n"),
+        (_, more) => format!("… and {more} more: {count} errors\n"),
+    });
+    out
+}
+
+/// Draws what is worth a look in the same way: nothing where there is nothing.
+#[must_use]
+pub fn advice(notes: &[Fault], sources: &[Source], style: Style, width: usize) -> String {
+    let shown = notes.iter().take(SHOWN);
+    let mut out = drawn(shown, Severity::Advice, sources, style, width);
+    match (notes.len(), notes.len().saturating_sub(SHOWN)) {
+        (0, _) => {}
+        (1, _) => out.push_str("1 note\n"),
+        (count, 0) => out.push_str(&format!("{count} notes\n")),
+        (count, more) => out.push_str(&format!("… and {more} more: {count} notes\n")),
+    }
+    out
+}
+
+/// Each of `faults`, with an empty line after it.
+fn drawn<'f>(
+    faults: impl Iterator<Item = &'f Fault>,
+    severity: Severity,
+    sources: &[Source],
+    style: Style,
+    width: usize,
+) -> String {
     let theme = match style {
         Style::Plain => GraphicalTheme::unicode_nocolor(),
         Style::Colour => GraphicalTheme::unicode(),
@@ -46,21 +79,15 @@ pub fn report(faults: &Faults, sources: &[Source], style: Style, width: usize) -
         .without_syntax_highlighting();
     let texts: Vec<Text<'_>> = sources.iter().map(Text::of).collect();
     let mut out = String::new();
-    for fault in faults.list().iter().take(SHOWN) {
+    for fault in faults {
         // Writing into a `String` cannot fail.
-        let drawn = Drawn::of(fault, &texts, width);
+        let drawn = Drawn::of(fault, severity, &texts, width);
         let _ = handler.render_report(&mut out, &drawn);
         for elsewhere in &drawn.elsewhere {
             let _ = handler.render_report(&mut out, elsewhere);
         }
         out.push('\n');
     }
-    let count = faults.count();
-    out.push_str(&match (count, count.saturating_sub(SHOWN)) {
-        (1, _) => "1 error\n".to_owned(),
-        (_, 0) => format!("{count} errors\n"),
-        (_, more) => format!("… and {more} more: {count} errors\n"),
-    });
     out
 }
 
@@ -77,7 +104,7 @@ struct Drawn<'a> {
 }
 
 impl<'a> Drawn<'a> {
-    fn of(fault: &Fault, texts: &'a [Text<'a>], width: usize) -> Self {
+    fn of(fault: &Fault, severity: Severity, texts: &'a [Text<'a>], width: usize) -> Self {
         let text = |file: &str| texts.iter().find(|text| text.name == file);
         let here = fault.position.as_ref().and_then(|_| text(&fault.file));
         let mut labels: Vec<_> = fault
@@ -116,7 +143,7 @@ impl<'a> Drawn<'a> {
                 .help
                 .as_deref()
                 .map(|help| fill(&printable(help), width.saturating_sub(8))),
-            severity: Severity::Error,
+            severity,
             text: here,
             labels,
             elsewhere,

@@ -6,7 +6,7 @@ use super::cx::{Cx, Item, Table, items, shorten};
 use super::document::{Raw, Value};
 use super::fault::At;
 use super::host::HOST;
-use super::spec::{Key, Kind, Shape, Spec, may};
+use super::spec::{Given, Key, Kind, Shape, Spec, may};
 use super::{class, hold, matching, phase};
 use crate::model::names::{
     BlockName, CircuitName, ClassName, ConditionName, GroupName, NameError, PhaseName, PoolName,
@@ -16,6 +16,7 @@ use crate::model::names::{
 /// What any file may say.
 pub(super) static POLICY: Spec = Spec {
     doc: "What should hold",
+    given: Given::Any,
     keys: &[
         may(
             "policy",

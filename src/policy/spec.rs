@@ -67,6 +67,10 @@ pub(super) enum Shape {
     Name(Kind),
     /// The name of a device.
     Device,
+    /// The name of something that no table defines: a host, an event.
+    Word(&'static str),
+    /// A path from the root.
+    Path(&'static str),
     /// Some text; the example says which.
     Text(&'static str),
     /// One of these words.
@@ -106,6 +110,8 @@ impl Shape {
             Self::Mask => "a mask of bits".to_owned(),
             Self::Name(kind) => format!("the name of a {kind}"),
             Self::Device => "the name of a network device".to_owned(),
+            Self::Word(_) => "a name".to_owned(),
+            Self::Path(_) => "a path from the root".to_owned(),
             Self::Text(_) => "a text".to_owned(),
             Self::Choice(words) => format!("one of {}", quoted(words)),
             Self::Prefix => "a prefix, an address or an @group".to_owned(),
@@ -137,7 +143,9 @@ impl Shape {
             Self::Mask => "\"0xffff0000\"".to_owned(),
             Self::Name(kind) => format!("\"{kind}-name\""),
             Self::Device => "\"eth0\"".to_owned(),
-            Self::Text(example) => format!("\"{example}\""),
+            Self::Word(example) | Self::Path(example) | Self::Text(example) => {
+                format!("\"{example}\"")
+            }
             Self::Choice(words) => quoted(words).replace(", ", " or "),
             Self::Prefix => "\"10.1.0.0/16\" or \"@group-name\"".to_owned(),
             Self::Service => "\"https\", \"tcp/443\" or \"udp/1000-2000\"".to_owned(),
@@ -223,11 +231,24 @@ pub(super) const fn may(name: &'static str, shape: Shape, doc: &'static str) -> 
     }
 }
 
+/// How many of a table's keys are given, beside those that must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Given {
+    /// Any number, and none.
+    Any,
+    /// At least one.
+    Some,
+    /// Exactly one.
+    One,
+}
+
 /// A table: its keys.
 #[derive(Debug)]
 pub(super) struct Spec {
     /// What it describes, in a line.
     pub(super) doc: &'static str,
+    /// How many of them are given.
+    pub(super) given: Given,
     /// Its keys.
     pub(super) keys: &'static [Key],
 }

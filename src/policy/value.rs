@@ -9,12 +9,13 @@ use jiff::civil;
 
 use super::cx::{Cx, Item};
 use super::document::Value;
-use super::spec::{Shape, Spec, must};
+use super::spec::{Given, Shape, Spec, must};
 use crate::units::{Amounts, PerDirection, Rates};
 
 /// `{ up, down }` of rates.
 static RATES: Spec = Spec {
     doc: "One rate for each direction",
+    given: Given::Any,
     keys: &[
         must("up", Shape::Rate, "what leaves this host"),
         must("down", Shape::Rate, "what arrives"),

@@ -26,7 +26,7 @@ impl fmt::Display for Direction {
 }
 
 /// One value for each direction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct PerDirection<T> {
     /// Toward the provider.
     pub up: T,
@@ -61,6 +61,14 @@ impl<T: Copy> PerDirection<T> {
         PerDirection {
             up: f(self.up, other.up),
             down: f(self.down, other.down),
+        }
+    }
+
+    /// The place of the value for `direction`.
+    pub const fn get_mut(&mut self, direction: Direction) -> &mut T {
+        match direction {
+            Direction::Up => &mut self.up,
+            Direction::Down => &mut self.down,
         }
     }
 

@@ -19,7 +19,7 @@ fn redacted(text: &str, daemon: &Daemon<'_>) -> String {
             .chars()
             .map(|c| if c.is_ascii_digit() { '0' } else { c })
             .collect();
-        ["0000-00-00", "00:00:00Z", "00:00:00Z)"].contains(&shape.as_str())
+        ["0000-00-00", "00:00:00"].contains(&shape.as_str())
     };
     text.split_inclusive(' ')
         .flat_map(|part| part.split_inclusive('\n'))
@@ -39,9 +39,13 @@ fn redacted(text: &str, daemon: &Daemon<'_>) -> String {
 #[test]
 fn status_is_told_within_80_columns() {
     with_daemon("0s", |host, mut daemon| {
+        // Else the devices look for neighbours now and then.
+        sh("sysctl -qw net.ipv6.conf.all.disable_ipv6=1");
         host.wanshift(&["phase", "telework", "--confirm-within", "1h"]);
-        daemon.wait_for("a sample", |status| {
-            status["circuits"][0]["up"]["rate"].is_number()
+        daemon.wait_for("a sample without traffic", |status| {
+            let circuits = status["circuits"].as_array();
+            let quiet = |circuit: &Value| circuit["up"]["rate"] == 0.0;
+            circuits.is_some_and(|circuits| !circuits.is_empty() && circuits.iter().all(quiet))
                 && status["pending"]["seconds_left"].as_u64() < Some(3_600)
         });
         let text = host.wanshift(&["status"]);

@@ -1,0 +1,131 @@
+//! `wanshift man`: a page for `man`, of the program or of one of its verbs.
+
+use clap::error::ErrorKind;
+use clap::{Args, Command, CommandFactory};
+use clap_mangen::Man;
+use clap_mangen::roff::{Roff, bold, roman};
+
+use super::output::Output;
+use super::{CONFIG, Cli};
+use crate::api::Failure;
+use crate::policy::nearest;
+
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// The verb, such as `phase` or `condition reset` [default: the page of the program]
+    verb: Vec<String>,
+}
+
+/// What the program exits with.
+const CODES: [(&str, &str); 4] = [
+    ("0", "All is well."),
+    ("1", "It is not, or was not done."),
+    (
+        "2",
+        "Wrong usage; and with plan --detailed-exitcode: there is something to do.",
+    ),
+    ("3", "With check --lint-fatal: notes remain."),
+];
+/// What it takes from the environment beside what stands for options.
+const VARIABLES: [(&str, &str); 2] = [
+    ("NO_COLOR", "No colour, also on a terminal."),
+    (
+        "WANSHIFT_LOG",
+        "How much is told beside results: error, warn (the default), info (that of run) or debug.",
+    ),
+];
+/// What it reads and writes.
+const PATHS: [(&str, &str); 4] = [
+    (
+        "host.toml",
+        "What the host is: its circuits, and the pools that they share.",
+    ),
+    (
+        "policy.d/*.toml",
+        "What should hold, read in the order of their names after host.toml. Both are in the configuration directory.",
+    ),
+    (
+        "/var/lib/wanshift",
+        "What outlives a restart, where nobody says otherwise.",
+    ),
+    (
+        "/run/wanshift/wanshift.sock",
+        "Where a daemon listens, where nobody says otherwise.",
+    ),
+];
+
+pub fn man(args: &ManArgs, output: &mut Output<'_>) -> Result<u8, Failure> {
+    let mut program = Cli::command();
+    program.build();
+    let mut command = &program;
+    for word in &args.verb {
+        let Some(verb) = command.find_subcommand(word) else {
+            let error = unknown(command, word);
+            return Ok(output.usage(&error));
+        };
+        command = verb;
+    }
+    output.text_result(&page(command, args.verb.is_empty())?)?;
+    Ok(0)
+}
+
+fn unknown(command: &Command, word: &str) -> clap::Error {
+    let known: Vec<&str> = command.get_subcommands().map(Command::get_name).collect();
+    let help = match nearest(word, known.iter().copied()) {
+        Some(near) => format!("; did you mean `{near}`?"),
+        None if known.is_empty() => String::new(),
+        None => format!("; there are {}", known.join(", ")),
+    };
+    let message = format!("there is no verb `{word}`{help}\n");
+    Cli::command().error(ErrorKind::InvalidValue, message)
+}
+
+fn page(command: &Command, is_program: bool) -> Result<String, Failure> {
+    let mut text = Vec::new();
+    let man = Man::new(command.clone()).manual("wanshift");
+    man.render_title(&mut text)?;
+    man.render_name_section(&mut text)?;
+    man.render_synopsis_section(&mut text)?;
+    man.render_description_section(&mut text)?;
+    man.render_options_section(&mut text)?;
+    if command.has_subcommands() {
+        man.render_subcommands_section(&mut text)?;
+    }
+    if is_program {
+        let mut more = Roff::new();
+        let environment = command.get_arguments().filter_map(|argument| {
+            let name = argument.get_env()?.to_string_lossy().into_owned();
+            let option = argument.get_long()?;
+            Some((
+                name,
+                format!("Stands for --{option} where that is not given."),
+            ))
+        });
+        section(&mut more, "ENVIRONMENT", environment);
+        section(&mut more, "", owned(&VARIABLES));
+        section(&mut more, "EXIT STATUS", owned(&CODES));
+        let config = "The configuration directory, where nobody says otherwise.".to_owned();
+        section(&mut more, "FILES", [(CONFIG.to_owned(), config)]);
+        section(&mut more, "", owned(&PATHS));
+        more.to_writer(&mut text)?;
+        man.render_version_section(&mut text)?;
+    }
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+fn owned<'a>(entries: &'a [(&str, &str)]) -> impl Iterator<Item = (String, String)> + 'a {
+    let entries = entries.iter();
+    entries.map(|(name, what)| ((*name).to_owned(), (*what).to_owned()))
+}
+
+/// Names and what they are, under a title of their own or under the last one.
+fn section(page: &mut Roff, title: &str, entries: impl IntoIterator<Item = (String, String)>) {
+    if !title.is_empty() {
+        page.control("SH", [title]);
+    }
+    for (name, what) in entries {
+        page.control("TP", []);
+        page.text([bold(name)]);
+        page.text([roman(what)]);
+    }
+}

@@ -1,0 +1,174 @@
+//! What describes the program to others: completions for shells, pages for man.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "what a test's helpers cannot do fails the test"
+)]
+
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+fn run(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_wanshift"))
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+/// What the program prints where it succeeds, and says nothing else.
+fn printed(arguments: &[&str]) -> String {
+    let output = run(arguments);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && errors.is_empty(), "{errors}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The verbs, as help lists them.
+fn verbs() -> Vec<String> {
+    let help = printed(&["--help"]);
+    let list = help.split("Commands:").nth(1).unwrap();
+    let list = list.split("\n\n").next().unwrap();
+    let verbs: Vec<String> = list
+        .lines()
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .map(str::to_owned)
+        .collect();
+    assert!(
+        verbs.len() >= 15 && verbs.iter().any(|verb| verb == "rollback"),
+        "{verbs:?}"
+    );
+    verbs
+}
+
+/// The long options that the help of a verb names.
+fn options(verb: &str) -> Vec<String> {
+    let help = printed(&[verb, "--help"]);
+    help.split_whitespace()
+        .filter_map(|word| word.strip_prefix("--"))
+        .map(|word| {
+            word.trim_end_matches(|c: char| !c.is_ascii_alphanumeric())
+                .to_owned()
+        })
+        .collect()
+}
+
+#[test]
+fn completions_know_every_verb_and_option() {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let text = printed(&["completions", shell]);
+        for verb in verbs() {
+            assert!(text.contains(&verb), "{shell} does not know {verb}");
+            for option in options(&verb) {
+                assert!(text.contains(&option), "{shell}: {verb} --{option}");
+            }
+        }
+    }
+    assert_eq!(run(&["completions", "cmd"]).status.code(), Some(2));
+}
+
+/// What bash itself proposes behind `wanshift roll`, and behind `wanshift check --l`.
+#[test]
+fn bash_completes_verbs_and_options() {
+    let script = printed(&["completions", "bash"]);
+    for (words, proposed) in [
+        ("wanshift roll", "rollback"),
+        ("wanshift check --l", "--lint-fatal"),
+        ("wanshift schema ho", "host"),
+    ] {
+        let last = words.split(' ').count() - 1;
+        let line = format!(
+            "{script}\nCOMP_WORDS=({words}); COMP_CWORD={last}\n\
+             _wanshift wanshift \"${{COMP_WORDS[{last}]}}\" \"${{COMP_WORDS[{last}-1]}}\"\necho \"${{COMPREPLY[@]}}\""
+        );
+        let mut bash = match Command::new("bash")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+        {
+            Ok(bash) => bash,
+            Err(error) => {
+                eprintln!("skipped: no bash: {error}");
+                assert!(std::env::var_os("CI").is_none(), "skipped under CI");
+                return;
+            }
+        };
+        let mut input = bash.stdin.take().unwrap();
+        input.write_all(line.as_bytes()).unwrap();
+        drop(input);
+        let output = bash.wait_with_output().unwrap();
+        let reply = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(reply.trim(), proposed, "{words}");
+    }
+}
+
+/// A page as a reader sees it who knows no roff.
+fn plain(page: &str) -> String {
+    let page = page.replace("\\-", "-").replace("\\fB", "");
+    page.replace("\\fI", "").replace("\\fR", "")
+}
+
+#[test]
+fn the_page_of_the_program_knows_every_verb() {
+    let page = plain(&printed(&["man"]));
+    assert!(page.contains(".TH wanshift 1"), "{page}");
+    for verb in verbs() {
+        assert!(page.contains(&format!("wanshift-{verb}(1)")), "no {verb}");
+    }
+    for word in [
+        ".SH \"EXIT STATUS\"",
+        "--lint-fatal",
+        "/etc/wanshift",
+        "policy.d/*.toml",
+        "WANSHIFT_CONFIG",
+    ] {
+        assert!(page.contains(word), "no {word} in {page}");
+    }
+}
+
+#[test]
+fn the_page_of_a_verb_knows_its_options() {
+    for verb in verbs() {
+        let page = plain(&printed(&["man", &verb]));
+        assert!(page.contains(&format!(".TH wanshift-{verb} 1")), "{page}");
+        for option in options(&verb) {
+            assert!(page.contains(&format!("--{option}")), "{verb} --{option}");
+        }
+    }
+    let page = plain(&printed(&["man", "condition", "reset"]));
+    assert!(page.contains("wanshift condition reset"), "{page}");
+    let wrong = run(&["man", "rolback"]);
+    assert_eq!(wrong.status.code(), Some(2));
+    let told = String::from_utf8(wrong.stderr).unwrap();
+    assert!(told.contains("did you mean `rollback`?"), "{told}");
+}
+
+/// What man itself says of the pages, where it is installed.
+#[test]
+fn man_has_nothing_to_warn_of() {
+    let directory = tempfile::tempdir().unwrap();
+    for verb in ["", "check", "phase"] {
+        let words: Vec<&str> = ["man", verb]
+            .into_iter()
+            .filter(|word| !word.is_empty())
+            .collect();
+        let path = directory.path().join("page.1");
+        std::fs::write(&path, printed(&words)).unwrap();
+        let groff = Command::new("groff")
+            .args(["-man", "-Tutf8", "-ww", "-z"])
+            .arg(&path)
+            .output();
+        match groff {
+            Ok(output) => {
+                let errors = String::from_utf8_lossy(&output.stderr);
+                assert!(output.status.success() && errors.is_empty(), "{errors}");
+            }
+            Err(error) => {
+                eprintln!("skipped: no groff: {error}");
+                assert!(std::env::var_os("CI").is_none(), "skipped under CI");
+                return;
+            }
+        }
+    }
+}
