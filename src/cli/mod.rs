@@ -13,6 +13,7 @@ mod output;
 mod place;
 mod plan;
 mod present;
+mod render;
 mod restore;
 mod run;
 mod schema;
@@ -78,6 +79,8 @@ enum Verb {
     Plan(plan::PlanArgs),
     /// Say which circuit, class and block a connection meets, and why; no root
     Explain(explain::ExplainArgs),
+    /// Print what the policy comes to as commands of tc, or as rules of nft; writes nothing
+    Render(render::RenderArgs),
     /// Make the kernel hold what the policy files say for the present phase
     Apply(ChangeArgs),
     /// Enter a phase, over its ramp where it has one
@@ -166,6 +169,7 @@ pub fn run(
         (None, Verb::Check(args)) => check::check(global, args, kernel, output),
         (None, Verb::Plan(args)) => plan::plan(global, args, kernel, output),
         (None, Verb::Explain(args)) => explain::explain(global, args, kernel, output),
+        (None, Verb::Render(args)) => render::render(global, args, kernel, output),
         (None, Verb::Run(args)) => run::run(global, args, output),
         (None, Verb::RestoreBlocks) => restore::restore_blocks(global, kernel, output),
         (None, Verb::Schema(args)) => schema::schema(args, output),
@@ -209,6 +213,7 @@ fn order(verb: &Verb) -> Option<Order> {
         Verb::Check(_)
         | Verb::Plan(_)
         | Verb::Explain(_)
+        | Verb::Render(_)
         | Verb::RestoreBlocks
         | Verb::Run(_)
         | Verb::Schema(_)

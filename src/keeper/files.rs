@@ -47,7 +47,24 @@ pub struct Checked<'a> {
 /// # Errors
 /// Where they do not load, or ask for what this version cannot hold the line to.
 pub fn from(config: &Path, style: Style, talk: &mut dyn Talk) -> Result<Files, Failure> {
-    let loaded = load(&Choice::Directory(config.to_owned()), Trust::Apply)
+    trusted(config, Trust::Apply, style, talk)
+}
+
+/// The same, of files that nothing is put into force from: whoever may write them.
+///
+/// # Errors
+/// As of [`from`].
+pub fn on_paper(config: &Path, style: Style, talk: &mut dyn Talk) -> Result<Files, Failure> {
+    trusted(config, Trust::Read, style, talk)
+}
+
+fn trusted(
+    config: &Path,
+    trust: Trust,
+    style: Style,
+    talk: &mut dyn Talk,
+) -> Result<Files, Failure> {
+    let loaded = load(&Choice::Directory(config.to_owned()), trust)
         .map_err(|faults| told(&faults, &[], &[], style, talk))?;
     let policy = read(&loaded.sources)
         .map_err(|faults| told(&faults, &loaded.sources, &loaded.notes, style, talk))?;

@@ -7,6 +7,8 @@ use crate::units::Rate;
 /// How long a class may send at once what it saved: long enough that a late timer on a busy machine
 /// loses nothing, short enough that all classes of a pool together stay within 10 ms of it.
 const BURST_NS: u64 = 8_000_000;
+const MS_NS: u64 = 1_000_000;
+const SECOND_NS: u128 = 1_000_000_000;
 /// How long a queue without any management may hold packets at the ceiling, counted in full packets.
 const QUEUE_NS: u64 = 50_000_000;
 /// The bounds of that, in packets.
@@ -24,9 +26,25 @@ fn frame(device: &Device) -> u64 {
 }
 
 /// How long a class may send at once at `rate`: 8 ms, and at the least one full packet.
+///
+/// In whole milliseconds that make whole bytes, where `rate` has such, as all whole kbit/s have: so `tc`, which takes
+/// bytes, and of which some versions count in microseconds and some in ticks, can be told the same
+/// ([`burst_bytes`]).
 #[must_use]
 pub fn burst(rate: Rate, device: &Device) -> Ticks {
-    Ticks::from_nanoseconds(rate.nanoseconds_for(frame(device)).max(BURST_NS))
+    let least = rate.nanoseconds_for(frame(device)).max(BURST_NS);
+    let first = least.div_ceil(MS_NS);
+    // A whole number of kbit/s makes whole bytes in every eighth millisecond.
+    let whole = (first..first.saturating_add(8))
+        .find(|ms| (rate.bytes_per_second() % 1_000 * (ms % 1_000)).is_multiple_of(1_000));
+    Ticks::from_nanoseconds(whole.map_or(least, |ms| ms.saturating_mul(MS_NS)))
+}
+
+/// How many bytes `rate` makes in `burst`; `None` where that is no whole number.
+#[must_use]
+pub fn burst_bytes(rate: Rate, burst: Ticks) -> Option<u128> {
+    let parts = u128::from(rate.bytes_per_second()) * u128::from(burst.nanoseconds());
+    parts.is_multiple_of(SECOND_NS).then_some(parts / SECOND_NS)
 }
 
 /// Bytes for each turn: the weight times the largest packet that is handed down in one piece.
@@ -73,9 +91,8 @@ mod tests {
     use super::*;
     use crate::model::state::Root;
 
-    #[test]
-    fn the_kernel_can_hold_every_leaf_to_the_letter() {
-        let device = Device {
+    fn device() -> Device {
+        Device {
             index: 1,
             mtu: 1_500,
             header: 14,
@@ -87,7 +104,31 @@ mod tests {
             priority_map: false,
             root: Root::Ours,
             edge: crate::model::state::Edge::None,
-        };
+        }
+    }
+
+    #[test]
+    fn a_burst_is_whole_bytes_and_takes_no_eight_milliseconds_more_than_it_must() {
+        let device = device();
+        for kbit in [
+            1, 8, 63, 64, 800, 1_000, 1_513, 1_514, 1_515, 100_000, 40_000_001,
+        ] {
+            let rate = Rate::floor(kbit * 1_000);
+            let burst = burst(rate, &device);
+            let least = rate.nanoseconds_for(1_514).max(BURST_NS);
+            assert!(burst.nanoseconds() >= least, "{rate}: {burst:?}");
+            assert!(burst.nanoseconds() < least + BURST_NS, "{rate}: {burst:?}");
+            assert!(burst_bytes(rate, burst) >= Some(1_514), "{rate}: {burst:?}");
+        }
+        let odd = Rate::floor(1_234_568);
+        assert_eq!(burst_bytes(odd, burst(odd, &device)), None);
+        // What is longer than can be said is as long as can be said.
+        assert_eq!(burst(Rate::floor(8), &device), Ticks(u32::MAX));
+    }
+
+    #[test]
+    fn the_kernel_can_hold_every_leaf_to_the_letter() {
+        let device = device();
         for power in 3..43 {
             let ceil = Rate::floor(1 << power);
             for kind in [

@@ -90,6 +90,25 @@ impl Host {
         this
     }
 
+    /// The edge with a copy of one of `policies`, whose phases are entered at once.
+    pub fn policy(name: &str) -> Self {
+        let from = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("policies")
+            .join(name);
+        let text = |path: &Path| std::fs::read_to_string(path).unwrap();
+        let this = Self::with(&text(&from.join("host.toml")), "");
+        std::fs::remove_file(this.config().join("policy.d/policy.toml")).unwrap();
+        for entry in std::fs::read_dir(from.join("policy.d")).unwrap() {
+            let path = entry.unwrap().path();
+            let lines = text(&path);
+            let lines = lines.lines().filter(|line| !line.starts_with("ramp = "));
+            let name = path.file_name().unwrap().to_str().unwrap();
+            let text: Vec<&str> = lines.collect();
+            this.write(&format!("policy.d/{name}"), &text.join("\n"));
+        }
+        this
+    }
+
     fn config(&self) -> PathBuf {
         self.directory.path().join("config")
     }

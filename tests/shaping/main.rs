@@ -13,6 +13,8 @@ mod arrival;
 mod aside;
 mod blocked;
 mod browsing;
+mod cd44;
+mod cd76;
 mod ceilings;
 mod classification;
 mod conservation;

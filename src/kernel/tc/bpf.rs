@@ -129,6 +129,16 @@ pub fn feed_program(mask: MarkMask) -> Vec<Instruction> {
     ]
 }
 
+/// A program as `tc` takes it: how many instructions, then each as four numbers.
+#[must_use]
+pub fn bytecode(program: &[Instruction]) -> String {
+    let mut text = program.len().to_string();
+    for Instruction { code, jt, jf, k } in program {
+        text.push_str(&format!(",{code} {jt} {jf} {k}"));
+    }
+    text
+}
+
 /// Writes kind and options of the filter that says how a tree's packets find their class.
 pub fn encode_selector(messages: &mut Messages, major: Major, mask: MarkMask) {
     messages.attribute(TCA_KIND, b"bpf\0");

@@ -31,9 +31,9 @@ pub const EGRESS: u32 = 0xffff_fff3;
 /// `ETH_P_ALL` of `linux/if_ether.h`.
 const ALL: u16 = 3;
 /// Before all others: the tree is ours.
-const SELECTOR_PRIORITY: u16 = 1;
+pub(super) const SELECTOR_PRIORITY: u16 = 1;
 /// The selector's handle.
-const SELECTOR: u32 = 1;
+pub(super) const SELECTOR: u32 = 1;
 /// Behind the 0xc000 from which the kernel goes down (`TC_H_MAKE(0x80000000U, 0U)` and `tcf_auto_prio` of its
 /// `net/sched/cls_api.c`).
 pub const FEED_PRIORITY: u16 = 0xfa00;
@@ -84,7 +84,7 @@ impl Filter {
 }
 
 /// The handle that a feed has.
-const fn feed_handle(clsact: Clsact) -> u32 {
+pub(super) const fn feed_handle(clsact: Clsact) -> u32 {
     match clsact {
         Clsact::Ours => 1,
         Clsact::Theirs => 2,

@@ -115,6 +115,32 @@ fn told(us: u32) -> u32 {
     u32::try_from((units * 1_024).div_ceil(1_000)).unwrap_or(u32::MAX)
 }
 
+/// Kind and options of a leaf in the words of `tc`, on lines that `tc -batch` joins: they make of it what [`encode`] does. `None` for one that cannot be
+/// made.
+#[must_use]
+pub fn words(leaf: Leaf) -> Option<String> {
+    Some(match leaf {
+        Leaf::Pfifo { limit } => format!("pfifo limit {limit}"),
+        Leaf::Sfq { limit } => format!(
+            "sfq limit {limit} quantum {FLOW_QUANTUM} flows {} depth {}",
+            sfq::FLOWS,
+            sfq::DEPTH
+        ),
+        Leaf::FqCodel {
+            limit,
+            target_us,
+            interval_us,
+        } => format!(
+            "fq_codel limit {limit} target {}us interval {}us quantum {FLOW_QUANTUM} \\\n    memory_limit {}b ecn",
+            told(target_us),
+            told(interval_us),
+            fq_codel::MEMORY
+        ),
+        Leaf::Cake => "cake unlimited besteffort triple-isolate".to_owned(),
+        Leaf::Other => return None,
+    })
+}
+
 /// The leaf that a kind and its options are; [`Leaf::Other`] for one that we would not make so.
 #[must_use]
 pub fn decode(kind: &[u8], options: &[u8]) -> Leaf {
