@@ -14,7 +14,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use wanshift::api::{Insist, Order, Request, SchemaVersion, Silent};
+use wanshift::api::{DaemonFacts, Insist, Order, Request, SchemaVersion, Silent};
 use wanshift::clock::Clock;
 use wanshift::keeper::footing::Footing;
 use wanshift::keeper::{Came, Ground, Keeper};
@@ -102,6 +102,12 @@ impl Bench {
             lock: None,
         })
         .unwrap();
+        let facts = DaemonFacts {
+            version: "test".to_owned(),
+            pid: 1,
+            since: hands.date(),
+        };
+        keeper.runs_as(facts, Duration::from_secs(1));
         keeper.start(&mut Silent);
         let mut bench = Self {
             _directory: directory,

@@ -17,6 +17,7 @@ use crate::executor::error::{ChangeError, Stop};
 use crate::executor::survey::{Prospect, prospect_with};
 use crate::kernel::Scope;
 use crate::lower::Names;
+use crate::model::filter::Table;
 use crate::model::names::PhaseName;
 use crate::model::node::Place;
 use crate::model::readings::Latches;
@@ -260,6 +261,11 @@ impl Keeper {
                 tell(&stepped.progress, &mut going.told, talk);
                 match stepped.next {
                     Some(next) => {
+                        let table = going.underway.prospect.goal.state.table.as_ref();
+                        let blocks = table.map(Table::blocks).unwrap_or_default();
+                        if let Err(failure) = self.note_more_blocks(blocks) {
+                            self.fail(Stage::Store, &failure);
+                        }
                         going.next = next;
                         self.going = Some(going);
                         None

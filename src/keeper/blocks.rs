@@ -24,6 +24,19 @@ impl Keeper {
         self.note_holding(holding)
     }
 
+    /// Puts on record that blocks hold from the first step of a change on, beside those of before, which go with its
+    /// last.
+    pub(super) fn note_more_blocks(&mut self, more: BTreeSet<BlockName>) -> Result<(), Failure> {
+        let began = self.store.blocks_began()?;
+        let mut holding: BTreeSet<BlockName> = began.into_keys().collect();
+        let before = holding.len();
+        holding.extend(more);
+        if holding.len() == before {
+            return Ok(());
+        }
+        self.note_holding(holding)
+    }
+
     /// Puts on record since when the blocks `holding` hold. Those that did before keep their time.
     pub(super) fn note_holding(&mut self, holding: BTreeSet<BlockName>) -> Result<(), Failure> {
         if !self.is_firm() {

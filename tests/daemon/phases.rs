@@ -2,6 +2,7 @@
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::Value;
 
 use super::common::daemon::Daemon;
 use super::common::host::{EdgeHost, assert_same, dump};
@@ -51,6 +52,21 @@ fn a_change_of_mind_goes_from_where_it_stands() {
         );
         daemon.wait_for_phase("nominal");
         assert_same(&dump(), &before, "after it came back");
+    });
+}
+
+#[test]
+fn a_block_is_on_record_from_the_first_step_on() {
+    with_ramps(|host, mut daemon| {
+        let mut way = begin(host, &["phase", "telework"]);
+        let on_the_way = daemon.wait_for("the block", |status| {
+            is_shifting(status) && status["blocks"][0]["since"].is_string()
+        });
+        assert!(rejects());
+        assert!(way.wait().unwrap().success());
+        let there = daemon.wait_for_phase("telework");
+        let since = |status: &Value| status["blocks"][0]["since"].clone();
+        assert_eq!(since(&there), since(&on_the_way));
     });
 }
 
