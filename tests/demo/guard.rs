@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 
 use nix::errno::Errno;
 use nix::libc;
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{WaitStatus, wait};
 use nix::unistd::Pid;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
@@ -79,16 +79,19 @@ fn play(directory: &Path) -> u32 {
     command.spawn().unwrap().id()
 }
 
-/// Waits for the player and whatever it leaves, which dies with it; gives how the player ended.
+/// Waits for the player and whatever it leaves; gives how the player ended. What the player started asks to die
+/// with it, but one that was just being started has not asked yet.
 fn until_all_are_gone(player: Pid) -> ExitStatus {
     let mut ended = ExitStatus::default();
     loop {
         match wait() {
             Ok(WaitStatus::Exited(pid, code)) if pid == player => {
                 ended = ExitStatus::from_raw(code << 8);
+                let _ = killpg(player, Signal::SIGKILL);
             }
             Ok(WaitStatus::Signaled(pid, signal, _)) if pid == player => {
                 ended = ExitStatus::from_raw(signal as i32);
+                let _ = killpg(player, Signal::SIGKILL);
             }
             Err(Errno::ECHILD) => return ended,
             Ok(_) | Err(_) => {}
