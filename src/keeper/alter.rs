@@ -306,6 +306,7 @@ impl Keeper {
             Ok(writes) => writes,
             Err(error) => {
                 self.reached = None;
+                self.try_to_keep_copy();
                 if let ChangeError::Store(_) = &error {
                     let failure = Failure::from(error);
                     return Err(self.owe(&going, way, &failure));

@@ -132,10 +132,8 @@ fn wanted(
     };
     let read = Store::read(state).map_err(Failure::from);
     let (table, why) = match read {
-        // One that was begun where another was lost: it was told nothing yet.
-        Ok(Some(store)) if matches!((store.intent(), store.unfinished()), (Ok(None), Ok(None))) => {
-            (Table::default(), None)
-        }
+        // One that was begun where another was lost.
+        Ok(Some(store)) if was_told_nothing(&store) => (Table::default(), None),
         Ok(Some(store)) => match blocks(&store, clock.date(), standing) {
             Ok(Blocks {
                 table,
@@ -162,6 +160,13 @@ fn wanted(
         (Ok(None), Some(why)) => Err(format!("{why}; and there is no copy of what blocks").into()),
         (Err(failure), _) => Err(failure),
     }
+}
+
+/// Whether nothing was ever ordered as far as `store` knows. One that says so of changes that were taken back knows
+/// that nothing is to hold.
+fn was_told_nothing(store: &Store) -> bool {
+    let nothing = matches!((store.intent(), store.unfinished()), (Ok(None), Ok(None)));
+    nothing && store.history().is_ok_and(|changes| changes.is_empty())
 }
 
 /// The copy beside the store, where it is one: nothing but a table of blocks, as we write it.
@@ -298,6 +303,9 @@ impl Keeper {
 
     fn try_to_guard_blocks(&mut self) -> Result<(), Failure> {
         if let Guard::TakenOut = self.guard {
+            return Ok(());
+        }
+        if !self.is_blind() && !was_told_nothing(&self.store) {
             return Ok(());
         }
         if let Some(table) = self.kernel.observe(Scope::All)?.state.table {

@@ -222,6 +222,7 @@ impl Keeper {
             Resumed::Nothing => Ok(None),
             Resumed::Over(record, writes) => {
                 self.take_policy_from_store()?;
+                self.try_to_keep_copy();
                 Ok(Some((*record, writes)))
             }
             Resumed::Underway(underway) => {
