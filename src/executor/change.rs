@@ -1,22 +1,18 @@
 //! A change: on record with its way back, carried out step by step, then closed; or taken back.
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
 
 use super::error::{ChangeError, Stop};
-use super::survey::{Prospect, prospect_with};
+use super::survey::Prospect;
 use super::{Shortfall, converge};
 use crate::clock::Clock;
-use crate::engine::Engine;
 use crate::kernel::{Kernel, Scope};
-use crate::lower::{Absent, Names, trees};
-use crate::model::desired::{Desired, Standing};
+use crate::lower::{Names, trees};
+use crate::model::desired::Desired;
 use crate::model::filter::Table;
 use crate::model::ids::Ids;
-use crate::model::names::DeviceName;
-use crate::model::state::{Ifb, KernelState, Observed};
+use crate::model::state::KernelState;
 use crate::plan::{Bounds, Goal, restorable};
-use crate::policy::Policy;
 use crate::store::{
     Confirm, Extent, NewRecord, PolicyId, Record, RecordState, Store, StoreError, Supersede,
 };
@@ -71,7 +67,7 @@ pub struct Underway {
 }
 
 impl Underway {
-    fn new(record: Record, prospect: Prospect) -> Self {
+    pub(super) fn new(record: Record, prospect: Prospect) -> Self {
         let bounds = Bounds::of(prospect.engine.policy(), &prospect.engine.pools());
         Self {
             record,
@@ -80,6 +76,12 @@ impl Underway {
             scope: Scope::All,
             writes: 0,
         }
+    }
+
+    /// Whether the next step looks at the packet filter, too.
+    #[must_use]
+    pub fn looks_at_all(&self) -> bool {
+        self.scope == Scope::All
     }
 
     /// Has the next step look at the packet filter, too: somebody may have changed it.
@@ -95,17 +97,6 @@ pub struct Stepped {
     pub progress: Progress,
     /// When the next is due; none where the goal is reached.
     pub next: Option<Moment>,
-}
-
-/// What a change that was cut off came to when it was taken up again.
-#[derive(Debug)]
-pub enum Resumed {
-    /// There was none.
-    Nothing,
-    /// It is on its way again.
-    Underway(Box<Underway>),
-    /// It is finished, or taken back; with how much was written.
-    Over(Box<Record>, usize),
 }
 
 /// What is needed to carry out changes.
@@ -315,73 +306,6 @@ impl Executor<'_> {
         self.settled(&record, outcome.map_err(Stop::Shortfall), &Names::default())
     }
 
-    /// Finishes the change that was cut off, where there is one: forward where it was on its way, back
-    /// where it was being taken back. Says what it was, and how much was written.
-    ///
-    /// # Errors
-    /// Where it can be finished neither way.
-    pub fn recover(
-        &mut self,
-        policy: &Arc<Policy>,
-        watcher: Watcher<'_>,
-    ) -> Result<Option<(Record, usize)>, ChangeError> {
-        match self.resume(policy, Standing::default(), Absent::Refused)? {
-            Resumed::Nothing => Ok(None),
-            Resumed::Over(record, writes) => Ok(Some((*record, writes))),
-            Resumed::Underway(underway) => {
-                let record = underway.record.clone();
-                let writes = self.to_the_end(*underway, watcher)?;
-                Ok(Some((record, writes)))
-            }
-        }
-    }
-
-    /// Takes up the change that was cut off, where there is one: forward where it was on its way, back where it was
-    /// being taken back, by what stands beside its phase now. One that waits to be confirmed was not cut off.
-    ///
-    /// # Errors
-    /// Where it can be finished neither way.
-    pub fn resume(
-        &mut self,
-        policy: &Arc<Policy>,
-        standing: Standing,
-        absent: Absent,
-    ) -> Result<Resumed, ChangeError> {
-        let Some(record) = self.store.unfinished()? else {
-            return Ok(Resumed::Nothing);
-        };
-        let ids = self.store.ids()?;
-        let names = Names::new(policy, &ids);
-        match record.state {
-            RecordState::Applying => {}
-            RecordState::Undoing | RecordState::Stuck => {
-                let writes = self.take_back(&record, &names, "it was being taken back")?;
-                return Ok(Resumed::Over(Box::new(record), writes));
-            }
-            RecordState::Unconfirmed | RecordState::Done | RecordState::Undone => {
-                return Ok(Resumed::Nothing);
-            }
-        }
-        let now = self.clock.now();
-        let phase = record.change.phase_to.clone();
-        // What is true is what the store says: nothing acts on what is not on disk.
-        let latched = self.store.latches()?.names();
-        let prospect = phase
-            .and_then(|phase| Engine::keeping(policy.clone(), phase, latched).ok())
-            .map(|engine| engine.standing(standing))
-            .and_then(|engine| prospect_with(self.kernel, ids, engine, now, absent).ok())
-            .filter(|prospect| prospect.goal.state == record.change.goal);
-        match prospect {
-            // The files still say the same: a ramp goes on from the shares that are there.
-            Some(prospect) => Ok(Resumed::Underway(Box::new(Underway::new(record, prospect)))),
-            None => {
-                let outcome = self.reach_stored(&record, &record.change.goal, &names);
-                let writes = self.settled(&record, outcome.map_err(Stop::Shortfall), &names)?;
-                Ok(Resumed::Over(Box::new(record), writes))
-            }
-        }
-    }
-
     fn begin(
         &mut self,
         change: NewRecord,
@@ -397,7 +321,7 @@ impl Executor<'_> {
     }
 
     /// Closes a change that came about, takes back one that did not.
-    fn settled(
+    pub(super) fn settled(
         &mut self,
         record: &Record,
         outcome: Result<usize, Stop>,
@@ -418,69 +342,6 @@ impl Executor<'_> {
             }
         }
     }
-
-    /// Brings back what the kernel held before a change, even where that cannot be put on record: what is not to
-    /// stay does not wait for room on a disk. Says how much was written.
-    ///
-    /// # Errors
-    /// Where it does not come back: it is on record then as stuck, to be tried again. [`ChangeError::Store`] where it
-    /// came back, and that is not on record.
-    pub fn take_back(
-        &mut self,
-        record: &Record,
-        names: &Names,
-        why: &str,
-    ) -> Result<usize, ChangeError> {
-        if let Err(error) = self.store.turn_back(record.id, RecordState::Undoing, why) {
-            tracing::warn!(%error, "a change is taken back that is not on record as such");
-        }
-        match self.reach_stored(record, &record.change.way_back, names) {
-            Ok(writes) => {
-                self.store
-                    .close(record, RecordState::Undone, self.clock.date())?;
-                Ok(writes)
-            }
-            Err(undo) => {
-                self.store
-                    .turn_back(record.id, RecordState::Stuck, &format!("{why}; {undo}"))?;
-                Err(ChangeError::Stuck {
-                    cause: why.to_owned(),
-                    undo,
-                })
-            }
-        }
-    }
-
-    /// Brings the kernel to a state that is on record, as far as its devices are still there: on one that is
-    /// gone there is nothing to hold.
-    fn reach_stored(
-        &mut self,
-        record: &Record,
-        stored: &KernelState,
-        names: &Names,
-    ) -> Result<usize, Shortfall> {
-        let bounds = record.change.bounds.and(&record.change.bounds_before);
-        let observed = self.kernel.observe(Scope::Shaping)?;
-        let state = on_present_devices(stored, &observed);
-        let goal = Goal {
-            state: &state,
-            names,
-            bounds: &bounds,
-        };
-        converge(self.kernel, &goal, Scope::All).map(|reached| reached.writes)
-    }
-}
-
-fn on_present_devices(stored: &KernelState, observed: &Observed) -> KernelState {
-    let mut state = stored.clone();
-    let there = |device: &DeviceName| observed.devices.contains_key(device);
-    // The IFB is made where it is missing.
-    let made = state.ifb.map(|_| Ifb::device());
-    state
-        .trees
-        .retain(|device, _| there(device) || made.as_ref() == Some(device));
-    state.feeds.retain(|device, _| there(device));
-    state
 }
 
 /// Takes everything of ours out of the kernel, with no store and no policy at hand.

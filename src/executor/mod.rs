@@ -7,6 +7,7 @@
 
 pub mod change;
 pub mod error;
+pub mod recovery;
 pub mod survey;
 
 use std::collections::BTreeSet;

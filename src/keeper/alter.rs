@@ -17,7 +17,6 @@ use crate::executor::error::{ChangeError, Stop};
 use crate::executor::survey::{Prospect, prospect_with};
 use crate::kernel::Scope;
 use crate::lower::Names;
-use crate::model::filter::Table;
 use crate::model::names::PhaseName;
 use crate::model::node::Place;
 use crate::model::readings::Latches;
@@ -113,6 +112,20 @@ pub enum Stance {
 }
 
 impl Keeper {
+    /// Decides what holds where `phase` goes on, with what stands beside it now.
+    ///
+    /// # Errors
+    /// Where the phase cannot hold by what is true; where the store cannot be read.
+    pub(super) fn keeping(
+        &mut self,
+        policy: &Arc<Policy>,
+        phase: PhaseName,
+        latches: &Latches,
+    ) -> Result<Engine, Failure> {
+        let engine = engine(policy, phase, latches, Stance::Keeps)?;
+        Ok(engine.standing(self.standing(policy)?))
+    }
+
     /// Reads the files again and has the kernel hold what they say: for `phase`, else for the one that holds.
     pub(super) fn apply(
         &mut self,
@@ -256,15 +269,14 @@ impl Keeper {
         if self.looks.rules_may_differ() {
             going.underway.look_at_all();
         }
+        let rules = going.underway.looks_at_all();
         match self.executor().step(&mut going.underway) {
             Ok(stepped) => {
                 tell(&stepped.progress, &mut going.told, talk);
                 match stepped.next {
                     Some(next) => {
-                        let table = going.underway.prospect.goal.state.table.as_ref();
-                        let blocks = table.map(Table::blocks).unwrap_or_default();
-                        if let Err(failure) = self.note_more_blocks(blocks) {
-                            self.fail(Stage::Store, &failure);
+                        if rules {
+                            self.note_blocks_on_the_way(&going);
                         }
                         going.next = next;
                         self.going = Some(going);

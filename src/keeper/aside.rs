@@ -104,8 +104,7 @@ impl Keeper {
         now: Moment,
     ) -> Result<crate::executor::survey::Prospect, Failure> {
         let latches = self.store.latches()?;
-        let engine = Engine::keeping(policy.policy.clone(), phase, latches.names())?;
-        let engine = engine.standing(self.standing(&policy.policy)?);
+        let engine = self.keeping(&policy.policy, phase, &latches)?;
         let ids = self.store.ids()?;
         let kernel = self.kernel.as_mut();
         Ok(prospect_with(kernel, ids, engine, now, self.looks.absent)?)
@@ -168,9 +167,7 @@ impl Keeper {
         intent: &Intent,
     ) -> Result<BTreeSet<BlockName>, Failure> {
         let latches = self.store.latches()?;
-        let phase = intent.phase.clone();
-        let engine = Engine::keeping(policy.policy.clone(), phase, latches.names())?;
-        let engine = engine.standing(self.standing(&policy.policy)?);
+        let engine = self.keeping(&policy.policy, intent.phase.clone(), &latches)?;
         let held = self.kernel.observe(Scope::All)?.state.table;
         let held = held.as_ref().map(Table::blocks).unwrap_or_default();
         let blocks = engine.goal().blocks.into_keys();

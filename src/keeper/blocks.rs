@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::Keeper;
+use super::alter::Going;
 use crate::api::{Failure, Stage};
-use crate::engine::Engine;
 use crate::executor::converge;
 use crate::kernel::Scope;
 use crate::model::filter::Table;
@@ -25,16 +25,18 @@ impl Keeper {
     }
 
     /// Puts on record that blocks hold from the first step of a change on, beside those of before, which go with its
-    /// last.
-    pub(super) fn note_more_blocks(&mut self, more: BTreeSet<BlockName>) -> Result<(), Failure> {
-        let began = self.store.blocks_began()?;
-        let mut holding: BTreeSet<BlockName> = began.into_keys().collect();
-        let before = holding.len();
-        holding.extend(more);
-        if holding.len() == before {
-            return Ok(());
+    /// last. Where that cannot be, its last step tries again.
+    pub(super) fn note_blocks_on_the_way(&mut self, going: &Going) {
+        let table = going.underway.prospect.goal.state.table.as_ref();
+        let mut holding = table.map(Table::blocks).unwrap_or_default();
+        let noted = self.store.blocks_began().map_err(Failure::from);
+        let noted = noted.and_then(|began| {
+            holding.extend(began.into_keys());
+            self.note_holding(holding)
+        });
+        if let Err(failure) = noted {
+            self.fail(Stage::Store, &failure);
         }
-        self.note_holding(holding)
     }
 
     /// Puts on record since when the blocks `holding` hold. Those that did before keep their time.
@@ -84,8 +86,7 @@ impl Keeper {
             return Ok(KernelState::default());
         };
         let latches = self.true_on_disk(&in_force.policy)?;
-        let engine = Engine::keeping(in_force.policy.clone(), intent.phase, latches.names())?;
-        let engine = engine.standing(self.standing(&in_force.policy)?);
+        let engine = self.keeping(&in_force.policy, intent.phase, &latches)?;
         let blocks = engine.goal().blocks;
         Ok(KernelState {
             table: Some(crate::lower::blocks_alone(&in_force.policy, &blocks)),

@@ -293,9 +293,9 @@ impl Keeper {
                 .map_err(|failure| (Stage::Plan, failure));
         }
         let plan = |failure: Failure| (Stage::Plan, failure);
-        let engine = engine(&policy, intent.phase, &latches, Stance::Keeps)
-            .map_err(|error| plan(error.into()))?;
-        let engine = engine.standing(self.standing(&policy).map_err(plan)?);
+        let engine = self
+            .keeping(&policy, intent.phase, &latches)
+            .map_err(plan)?;
         let ids = self.store.ids().map_err(store)?;
         let now = self.clock.now();
         let prospect = prospect_with(

@@ -4,7 +4,7 @@ use super::alter::{Going, Stance, engine};
 use super::confirm::waits;
 use super::{Asked, InForce, Keeper, files, look, words};
 use crate::api::{Failure, Order, Request, Stage, Talk};
-use crate::executor::change::Resumed;
+use crate::executor::recovery::Resumed;
 use crate::kernel::Scope;
 use crate::model::state::KernelState;
 use crate::policy::Style;

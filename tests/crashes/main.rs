@@ -96,15 +96,20 @@ fn seed() -> u64 {
     }
 }
 
+/// A host whose files were changed and are not applied yet: how it is, and how it will be.
+fn with_other_files() -> (Lab, Stance, Stance) {
+    let mut lab = Lab::new(0, Duration::from_millis(100));
+    let before = lab.stance();
+    let after = before.after(Change::Apply);
+    lab.write(after.files);
+    (lab, before, after)
+}
+
 /// Files that were taken back lie there still, and stay out of force until somebody orders them again.
 #[test]
 fn files_that_were_taken_back_do_not_come_back_with_the_next_daemon() {
     in_namespace(|| {
-        let mut lab = Lab::new(0, Duration::from_millis(100));
-        let before = lab.stance();
-        let mut after = before;
-        after.files = before.files.other();
-        lab.write(after.files);
+        let (mut lab, before, after) = with_other_files();
         let apply = |confirm_within| Order::Apply {
             confirm_within,
             force: Insist::No,
@@ -130,11 +135,7 @@ fn files_that_were_taken_back_do_not_come_back_with_the_next_daemon() {
 #[test]
 fn files_stay_out_that_were_going_back_when_the_daemon_was_killed() {
     in_namespace(|| {
-        let mut lab = Lab::new(0, Duration::from_millis(100));
-        let before = lab.stance();
-        let mut after = before;
-        after.files = before.files.other();
-        lab.write(after.files);
+        let (mut lab, before, after) = with_other_files();
         lab.must(model::order(
             Change::Apply,
             Some(Duration::from_secs(3_600)),
