@@ -5,7 +5,7 @@
 //! for the other two are `true`.
 
 use std::os::unix::fs::symlink;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
@@ -48,7 +48,7 @@ impl FireQos {
     }
 
     /// Loads a configuration, in place of one that is loaded; returns how many seconds it took.
-    pub fn start(&self, configuration: &PathBuf) -> f64 {
+    pub fn start(&self, configuration: &Path) -> f64 {
         self.run(&["start", configuration.to_str().unwrap()])
     }
 
