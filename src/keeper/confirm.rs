@@ -182,13 +182,6 @@ impl Keeper {
         Ok(prospect.goal.state.table.filter(fewer))
     }
 
-    /// Whether the time to confirm the change on its way is over already: the program was away meanwhile.
-    pub(super) fn is_late(&self, now: Moment) -> bool {
-        let going = self.going.as_ref();
-        let confirm = going.and_then(|going| going.underway.record.change.confirm);
-        confirm.is_some_and(|confirm| confirm.until <= now)
-    }
-
     /// Undoes the change that waits to be confirmed where its time is over, and the one that went back where that is
     /// not on record.
     pub(super) fn expire(&mut self) -> Result<Expired, Failure> {
@@ -238,9 +231,12 @@ impl Keeper {
         })
     }
 
-    /// Whether the time to confirm a change is over: by the clock of its boot, and always under another.
+    /// Whether the time to confirm a change is over: by the clock of its boot, and always under another. It does not
+    /// run while the change is on its way.
     pub(super) fn is_overdue(&self, record: &Record) -> bool {
-        let confirm = record.change.confirm;
+        let going = self.going.as_ref();
+        let on_its_way = going.is_some_and(|going| going.underway.record.id == record.id);
+        let confirm = record.change.confirm.filter(|_| !on_its_way);
         let over = confirm.is_some_and(|confirm| confirm.until <= self.clock.now());
         over || record.change.boot != self.boot || self.went_back(Some(record))
     }

@@ -2,6 +2,7 @@
 
 use super::alter::{Going, Stance, engine};
 use super::confirm::waits;
+use super::plan::FilesAre;
 use super::{Asked, InForce, Keeper, files, look, words};
 use crate::api::{Failure, Order, Request, Stage, Talk};
 use crate::executor::recovery::Resumed;
@@ -214,6 +215,10 @@ impl Keeper {
             let writes = self.take_back(&record, why)?;
             return Ok(Some((record, writes)));
         }
+        if waits(&record) && self.is_overdue(&record) {
+            let writes = self.take_back(&record, "it was not confirmed in time")?;
+            return Ok(Some((record, writes)));
+        }
         if record.state != RecordState::Applying {
             self.keep_out_what_goes_back(&record);
         }
@@ -227,7 +232,8 @@ impl Keeper {
             }
             Resumed::Underway(underway) => {
                 let phase_now = self.store.phase()?;
-                let plan = self.described(&underway.prospect, phase_now);
+                let files = FilesAre::by(&self.store, &policy.hash)?;
+                let plan = self.described(&underway.prospect, phase_now, files);
                 let next = self.clock.now();
                 self.going = Some(Going {
                     underway: *underway,
