@@ -8,6 +8,7 @@ mod completions;
 mod condition;
 mod desk;
 mod explain;
+mod failure;
 mod man;
 mod output;
 mod place;
@@ -35,7 +36,7 @@ use crate::model::names::{EventName, PhaseName};
 /// Moves WAN capacity from one circuit to another while people work over both, and puts it back.
 #[derive(Debug, Parser)]
 #[command(name = PROGRAM, version, about, disable_help_subcommand = true)]
-#[command(arg_required_else_help = true, max_term_width = 100)]
+#[command(arg_required_else_help = true, term_width = 80)]
 pub struct Cli {
     #[command(flatten)]
     global: Global,
@@ -156,6 +157,12 @@ pub fn run(
     kernel: OpenKernel<'_>,
     output: &mut Output<'_>,
 ) -> u8 {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    // Who asks for JSON is told in JSON, too, that he asks wrongly.
+    let words = arguments.iter().take_while(|word| *word != "--");
+    if words.into_iter().any(|word| word == "--json") {
+        output.set_format(Format::Json);
+    }
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => return output.usage(&error),

@@ -30,7 +30,7 @@ pub fn plan(
     kernel: OpenKernel<'_>,
     output: &mut Output<'_>,
 ) -> Result<u8, Failure> {
-    let policy = files::from(global.config(), output.style(), output)?.policy;
+    let policy = files::from(global.config(), output.style())?.policy;
     let state = place::state(global)?;
     let store = Store::read(&state)?;
     let unfinished = store.as_ref().map(Store::unfinished).transpose()?.flatten();

@@ -41,7 +41,7 @@ enum Exit {
 pub fn run(global: &Global, args: &RunArgs, output: &mut Output<'_>) -> Result<u8, Failure> {
     // A policy that does not load keeps no daemon from holding the last good one; what it says of the daemon itself
     // is then as if it were not said, but for where its state and its socket are.
-    let daemon = files::from(global.config(), output.style(), output)
+    let daemon = files::from(global.config(), output.style())
         .map(|files| files.policy.daemon().clone())
         .unwrap_or_else(|_| Daemon::default());
     let on_exit = match args.on_exit {
