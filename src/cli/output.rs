@@ -164,7 +164,10 @@ impl<'a> Output<'a> {
         }
         if self.format == Format::Json {
             let (message, help) = match error.kind() {
-                ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => ("a verb is missing", None),
+                ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+                | ErrorKind::MissingSubcommand => {
+                    ("a verb is missing", Some("`wanshift --help` lists them"))
+                }
                 _ => {
                     let text = text.trim().trim_start_matches("error: ");
                     let parts = text.split_once("\n\n");

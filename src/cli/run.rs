@@ -22,7 +22,7 @@ pub struct RunArgs {
     /// Address of this host's loopback to serve metrics at [default: 127.0.0.1:9817, or what host.toml says]
     #[arg(long, value_name = "ADDRESS:PORT")]
     http: Option<SocketAddr>,
-    /// How often counters are read [default: 1s, or what host.toml says]
+    /// How far apart counters are read [default: 1s, or what host.toml says]
     #[arg(long, value_name = "TIME", value_parser = place::time)]
     sample: Option<Duration>,
     /// What to do with the kernel at the end [default: leave, or what host.toml says]
@@ -34,7 +34,7 @@ pub struct RunArgs {
 enum Exit {
     /// Leave it as it is
     Leave,
-    /// Take everything of ours out of it
+    /// Take everything of wanshift's out of it
     Teardown,
 }
 
