@@ -32,7 +32,7 @@ pub fn plan(
     kernel: OpenKernel<'_>,
     output: &mut Output<'_>,
 ) -> Result<u8, Failure> {
-    let files = files::from(global.config(), output.style(), output)?;
+    let files = files::from(global.config(), output.style())?;
     let policy = Arc::clone(&files.policy);
     let state = place::state(global)?;
     let store = Store::read(&state)?;

@@ -137,9 +137,9 @@ impl Keeper {
     ) -> Result<Came, Failure> {
         let unfinished = self.store.unfinished()?;
         if let Some(pending) = unfinished.as_ref().filter(|record| waits(record)) {
-            return self.extend_or_refuse(asked, pending, confirm_within, talk);
+            return self.extend_or_refuse(asked, pending, confirm_within);
         }
-        let files = match files::from(&self.config, asked.request.style, talk) {
+        let files = match files::from(&self.config, asked.request.style) {
             Ok(files) => files,
             Err(failure) => {
                 self.say_what_stays_open(unfinished.as_ref(), talk);
@@ -381,7 +381,10 @@ impl Keeper {
         let Some(session) = &asked.request.session else {
             return Ok(());
         };
-        match (words::would_cut(self.kernel.as_mut(), policy, phase, session), force) {
+        match (
+            words::would_cut(self.kernel.as_mut(), policy, phase, session),
+            force,
+        ) {
             (Err(error), Insist::Yes) => {
                 talk.say(&format!(
                     "note: {error}; whether this cuts the ssh session that it is ordered from is not known"
@@ -393,10 +396,10 @@ impl Keeper {
                 talk.say(&format!("note: {cut}"));
                 Ok(())
             }
-            (Ok(Some(cut)), Insist::No) => Err(format!(
-                "{cut}\n  help: raise that, order it from the console, or insist on it with --force; nothing was written"
-            )
-            .into()),
+            (Ok(Some(cut)), Insist::No) => Err(Failure::from(format!(
+                "{cut}; nothing was written"
+            ))
+            .with_help("raise that, order it from the console, or insist on it with --force")),
             (Ok(None), _) => Ok(()),
         }
     }

@@ -28,9 +28,14 @@ impl Keeper {
             self.guard_blocks();
         }
         let (at, now) = (self.clock.date(), self.clock.now());
-        let files = match files::from(&self.config, Style::Plain, talk) {
+        let files = match files::from(&self.config, Style::Plain) {
             Ok(files) => Some(files),
-            Err(failure) => self.judged(Err(failure)).ok(),
+            Err(failure) => {
+                if let Some(wrong) = &failure.files {
+                    talk.say(&wrong.drawn);
+                }
+                self.judged(Err(failure)).ok()
+            }
         };
         match self.recover(files.as_ref()) {
             Ok(Some((record, _))) => talk.say(&format!(
@@ -173,7 +178,7 @@ impl Keeper {
         if onward && wanted.is_some() && wanted != record.change.phase_to.as_ref() {
             return Ok(None);
         }
-        let files = files::from(&self.config, request.style, talk).inspect_err(|_| {
+        let files = files::from(&self.config, request.style).inspect_err(|_| {
             self.say_what_stays_open(Some(&record), talk);
         })?;
         talk.say(&format!(
