@@ -109,7 +109,7 @@ impl Outputs {
             assert_eq!(usage, code == 2, "wanshift {verb:?}: {printed}");
             Outcome::Failed
         } else {
-            let unhealthy = verb == ["status"] && printed["healthy"] == false;
+            let unhealthy = name == "status" && printed["healthy"] == false;
             assert_eq!(code, i32::from(unhealthy), "wanshift {verb:?}: {printed}");
             Outcome::Done
         };
@@ -207,6 +207,7 @@ fn by_hand(outputs: &mut Outputs) {
     assert_eq!(outputs.done(&host, &["apply"])["writes"], 0);
     outputs.done(&host, &["plan", "--phase", "telework"]);
     outputs.done(&host, &["phase", "telework"]);
+    outputs.done(&host, &["status", "--classes"]);
     for asked in [
         &["session-hosts", "203.0.113.7", "https"][..],
         &[

@@ -127,9 +127,10 @@ fn all(host: &EdgeHost, verbs: &[&[&str]], shortened: impl Fn(&str) -> String) {
 }
 
 /// What may be ordered of any policy.
-const ANY: [&[&str]; 19] = [
+const ANY: [&[&str]; 21] = [
     &["check"],
     &["status"],
+    &["status", "--classes"],
     &["history"],
     &["plan"],
     &["apply"],
@@ -144,6 +145,7 @@ const ANY: [&[&str]; 19] = [
     &["confirm"],
     &["apply", "--confirm-within", "10m"],
     &["status"],
+    &["status", "--classes"],
     &["history"],
     &["teardown", "--shaping-only"],
     &["teardown"],

@@ -103,14 +103,18 @@ enum Verb {
         /// How many changes to go back
         #[arg(default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
         changes: u32,
-        /// Go on even where that would cut the ssh session that it is ordered from
+        /// Go on even where that would cut the ssh session that it is ordered from, or take everything out
         #[arg(long)]
         force: bool,
     },
     /// Show the changes of the past: when, who, what, from which files
     History,
     /// Show what holds, why, and since when; exits with 1 where something is not as it should be
-    Status,
+    Status {
+        /// Show all classes, what each is promised, and what it carries and drops, instead
+        #[arg(long)]
+        classes: bool,
+    },
     /// Report that something happened that conditions wait for
     Event {
         /// The event, as conditions of the policy name it
@@ -177,7 +181,7 @@ pub fn run(
     }
     let global = &cli.global;
     let outcome = match (order(&cli.verb), &cli.verb) {
-        (Some(order), _) => desk::order(global, order, kernel, output),
+        (Some(order), verb) => desk::order(global, order, told(verb), kernel, output),
         (None, Verb::Check(args)) => check::check(global, args, kernel, output),
         (None, Verb::Plan(args)) => plan::plan(global, args, kernel, output),
         (None, Verb::Explain(args)) => explain::explain(global, args, kernel, output),
@@ -190,6 +194,15 @@ pub fn run(
         (None, _) => Ok(0),
     };
     outcome.unwrap_or_else(|failure| output.failure(&failure))
+}
+
+/// What people are told of what an order came to.
+const fn told(verb: &Verb) -> desk::Told {
+    if matches!(verb, Verb::Status { classes: true }) {
+        desk::Told::Classes
+    } else {
+        desk::Told::Answer
+    }
 }
 
 /// What a verb orders; none where it looks by itself.
@@ -210,7 +223,7 @@ fn order(verb: &Verb) -> Option<Order> {
             force: insist(*force),
         },
         Verb::History => Order::History,
-        Verb::Status => Order::Status,
+        Verb::Status { .. } => Order::Status,
         Verb::Event { name } => Order::Event { name: name.clone() },
         Verb::Condition {
             what: Some(condition::What::Reset { name }),

@@ -14,7 +14,8 @@ use crate::keeper::plan::{FilesAre, describe, text};
 use crate::keeper::{files, known, words};
 use crate::kernel::Scope;
 use crate::model::names::PhaseName;
-use crate::store::{Lock, Store, hash};
+use crate::store::{Confirm, Lock, Record, RecordState, Store, hash};
+use crate::units::Moment;
 
 #[derive(Debug, Args)]
 pub struct PlanArgs {
@@ -39,9 +40,17 @@ pub fn plan(
     let unfinished = store.as_ref().map(Store::unfinished).transpose()?.flatten();
     // A daemon always has the lock: it is at work where a change is on its way.
     let holder = Lock::holder(&state);
+    let boot = boot_id()?;
+    let (waits, unfinished) = match unfinished {
+        Some(record) if waits_still(&record, &boot, SystemClock.now()) => (Some(record), None),
+        unfinished => (None, unfinished),
+    };
+    let daemon = holder
+        .as_ref()
+        .is_some_and(|holder| place::is_daemon(holder));
     let idle = unfinished.is_none();
     let cut_off = unfinished.filter(|_| holder.is_none());
-    let at_work = holder.filter(|holder| !(idle && place::is_daemon(holder)));
+    let at_work = holder.filter(|_| !(idle && daemon));
     let mut kernel = kernel()?;
     let ids = store
         .as_ref()
@@ -80,7 +89,7 @@ pub fn plan(
             &policy,
             store.as_ref(),
             known.readings.date,
-            &boot_id()?,
+            &boot,
             SystemClock.now(),
         )?
         .standing,
@@ -108,9 +117,15 @@ pub fn plan(
     if let Some(record) = &cut_off {
         output.say(&format!(
             "note: {}; the next apply finishes it first",
-            words::cut_off(record, &boot_id()?, &policy.host().timezone)
+            words::cut_off(record, &boot, &policy.host().timezone)
         ));
         result.cut_off = Some(record.change.what.clone());
+    }
+    if let Some(record) = &waits {
+        output.say(&format!(
+            "note: {}: any other change is refused until `wanshift confirm` or `wanshift rollback`",
+            words::cut_off(record, &boot, &policy.host().timezone)
+        ));
     }
     if let Some(holder) = &at_work {
         output.say(&format!(
@@ -127,4 +142,12 @@ pub fn plan(
     } else {
         0
     })
+}
+
+/// Whether `record` is of a change that reached its goal and may still be confirmed.
+fn waits_still(record: &Record, boot: &str, now: Moment) -> bool {
+    let in_time = |confirm: Confirm| confirm.until > now;
+    record.state == RecordState::Unconfirmed
+        && record.change.boot == boot
+        && record.change.confirm.is_some_and(in_time)
 }

@@ -7,6 +7,7 @@ pub mod alter;
 mod aside;
 mod blocks;
 mod by_itself;
+pub mod classes;
 mod conditions;
 mod confirm;
 pub mod early;
