@@ -161,7 +161,7 @@ fn at_every_write(verb: &[&str], each_op: bool, begin: impl Fn(&EdgeHost)) {
         assert_conserves(&format!("killed before write {after}"));
         host.wanshift(&["apply"]);
         assert_same(&dump(), &clean, &format!("killed before write {after}"));
-        assert!(host.wanshift(&["plan"]).contains("Nothing to do"));
+        assert!(host.wanshift(&["plan"]).contains("Nothing to write"));
     }
     assert!(survived, "it never came to an end");
 }

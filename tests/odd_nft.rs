@@ -142,7 +142,7 @@ fn an_nft_that_lost_its_wanshift_commits_before_the_lock_is_free() {
             "the lock was free before nft had ended"
         );
         host.wanshift(&["apply"]);
-        assert!(host.wanshift(&["plan"]).contains("Nothing to do"));
+        assert!(host.wanshift(&["plan"]).contains("Nothing to write"));
     });
 }
 

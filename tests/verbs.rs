@@ -469,7 +469,28 @@ fn a_second_change_of_mind_goes_from_where_it_stands() {
         );
         host.wanshift(&["phase", "nominal"]);
         assert!(sh("tc class show dev wan0").contains("rate 40Mbit"));
-        assert!(host.wanshift(&["plan"]).contains("Nothing to do"));
+        assert!(host.wanshift(&["plan"]).contains("Nothing to write"));
+    });
+}
+
+/// What changes nothing in the kernel is still to come into force: another phase is entered by it.
+#[test]
+fn files_that_change_nothing_in_the_kernel_are_put_into_force() {
+    in_namespace(|| {
+        let host = EdgeHost::new("0s");
+        host.wanshift(&["apply"]);
+        let (file, telework) = ("policy.d/20-telework.toml", "mpls = \"80mbit\"");
+        host.edit(file, telework, "mpls = \"79mbit\"");
+        let planned = host.run(&["plan", "--detailed-exitcode"]);
+        assert_eq!(planned.status.code(), Some(2));
+        let planned = String::from_utf8(planned.stdout).unwrap();
+        for line in ["files are others than those in force", "Nothing to write"] {
+            assert!(planned.contains(line), "{planned}");
+        }
+        let applied = host.wanshift(&["apply"]);
+        assert!(applied.contains("policy files are in force"), "{applied}");
+        let planned = json(&host.wanshift(&["--json", "plan", "--detailed-exitcode"]));
+        assert_eq!(planned["files"], "in_force", "{planned}");
     });
 }
 

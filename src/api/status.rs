@@ -38,6 +38,9 @@ pub struct Status {
     pub conditions: Vec<ConditionStatus>,
     /// The change that is undone unless it is confirmed.
     pub pending: Option<Pending>,
+    /// Whether the policy files are those that were taken back: they stay out of force until somebody orders them again.
+    #[serde(default)]
+    pub files_taken_back: bool,
     /// The change that was to be taken back and could not be, so far.
     #[serde(default)]
     pub stuck: Option<Stuck>,

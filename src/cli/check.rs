@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::output::{Format, Output};
 use super::{Global, OpenKernel};
 use crate::api::Failure;
-use crate::check::{Note, draw, notes, surroundings};
+use crate::check::{Kind, Note, draw, notes, surroundings};
 use crate::keeper::files::wrong;
 use crate::load::{Choice, Trust, load};
 use crate::policy::{Policy, read};
@@ -23,7 +23,7 @@ pub struct CheckArgs {
     /// Files, or directories with host.toml and policy.d/ [default: the configuration directory]
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// Exit with 3 where notes remain
+    /// Exit with 3 where notes remain that the files or the host can be rid of
     #[arg(long)]
     lint_fatal: bool,
 }
@@ -85,7 +85,8 @@ pub fn check(
         }
     };
     noted.extend(loaded.notes);
-    if believed_by_the_daemon(&choice, global) {
+    let whose = whose(&choice, global);
+    if whose == Whose::Ours {
         noted.extend(unbelievable(&choice));
     }
     let policy = match read(&loaded.sources) {
@@ -95,7 +96,7 @@ pub fn check(
         }
     };
     noted.extend(notes(&policy));
-    noted.extend(of_this_host(&policy, kernel));
+    noted.extend(of_this_host(&policy, whose, kernel));
     if output.format() == Format::Text && !noted.is_empty() {
         let drawn = draw(&noted, &loaded.sources, output.style(), WIDTH);
         output.drawn(drawn.trim_end());
@@ -107,23 +108,29 @@ pub fn check(
         notes: &noted,
     };
     output.result(&checked, &summary(&checked))?;
-    Ok(if args.lint_fatal && !noted.is_empty() {
-        3
-    } else {
-        0
-    })
+    let to_mend = noted.iter().any(|note| note.kind == Kind::Advice);
+    Ok(if args.lint_fatal && to_mend { 3 } else { 0 })
 }
 
-/// Whether these files are those that verbs and the daemon act on: others may lie in anybody's home.
-fn believed_by_the_daemon(choice: &Choice, global: &Global) -> bool {
+/// Whose files are checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    /// Those that verbs and the daemon act on.
+    Ours,
+    /// Others may lie in anybody's home.
+    Somebodys,
+}
+
+fn whose(choice: &Choice, global: &Global) -> Whose {
     let config = std::fs::canonicalize(global.config());
-    match (choice, config) {
+    let ours = match (choice, config) {
         (Choice::Directory(_), _) => true,
         (Choice::Paths(paths), Ok(config)) => paths
             .iter()
             .any(|path| std::fs::canonicalize(path).is_ok_and(|path| path.starts_with(&config))),
         (Choice::Paths(_), Err(_)) => false,
-    }
+    };
+    if ours { Whose::Ours } else { Whose::Somebodys }
 }
 
 /// A note for each file, or directory or link on the way to it, that somebody else may write: `apply` and the daemon
@@ -149,12 +156,15 @@ fn unbelievable(choice: &Choice) -> Vec<Note> {
 
 /// What this host shows beside the policy, where it is the policy's. A kernel that cannot be asked is no
 /// fault of the policy's.
-fn of_this_host(policy: &Policy, kernel: OpenKernel<'_>) -> Vec<Note> {
+fn of_this_host(policy: &Policy, whose: Whose, kernel: OpenKernel<'_>) -> Vec<Note> {
     let around = kernel().and_then(|mut kernel| kernel.surroundings());
-    match around {
-        Ok(around) if surroundings::is_of(policy, &around) => surroundings::notes(policy, &around),
-        Ok(_) => Vec::new(),
-        Err(error) => {
+    match (around, whose) {
+        (Ok(around), _) if surroundings::is_of(policy, &around) => {
+            surroundings::notes(policy, &around)
+        }
+        (Ok(around), Whose::Ours) => surroundings::without_device(policy, &around),
+        (Ok(_), Whose::Somebodys) => Vec::new(),
+        (Err(error), _) => {
             tracing::debug!(%error, "this host is not looked at");
             Vec::new()
         }

@@ -17,7 +17,7 @@ use crate::keeper::early::forget_copy;
 use crate::keeper::footing::{self, Footing};
 use crate::keeper::take_out::TornDown;
 use crate::keeper::{Came, Ground, Keeper, words};
-use crate::store::{Lock, LockError, Store};
+use crate::store::{Lock, LockError, RecordState, Store};
 
 /// What people are told of what an order came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,8 +141,12 @@ fn here(
         let driven = drive(&mut keeper, &interrupted, output)?;
         let more = driven.and_then(|answer| answer.json.get("writes")?.as_u64());
         let writes = writes.saturating_add(usize::try_from(more.unwrap_or_default())?);
+        let how = match record.state {
+            RecordState::Applying | RecordState::Unconfirmed | RecordState::Done => "finished",
+            RecordState::Undoing | RecordState::Stuck | RecordState::Undone => "taken back",
+        };
         let what = record.change.what;
-        output.say(&format!("finished `{what}`: {}", words::writes(writes)));
+        output.say(&format!("{how}: `{what}`, {}", words::writes(writes)));
         keeper.finished_first(what, writes);
     }
     match keeper.ask(request, &place::actor(), output)? {

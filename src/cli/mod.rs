@@ -103,7 +103,7 @@ enum Verb {
         /// How many changes to go back
         #[arg(default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
         changes: u32,
-        /// Go on even where that would cut the ssh session that it is ordered from
+        /// Go on even where that would cut the ssh session that it is ordered from, or take everything out
         #[arg(long)]
         force: bool,
     },

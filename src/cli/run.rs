@@ -9,6 +9,7 @@ use super::output::Output;
 use super::{Global, place};
 use crate::api::Failure;
 use crate::daemon::{self, Settings};
+use crate::http::on_loopback;
 use crate::keeper::files;
 use crate::model::daemon::{Daemon, OnExit};
 
@@ -20,7 +21,7 @@ const SAMPLE: Duration = Duration::from_secs(1);
 #[derive(Debug, Args)]
 pub struct RunArgs {
     /// Address of this host's loopback to serve metrics at [default: 127.0.0.1:9817, or what host.toml says]
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = of_this_host)]
     http: Option<SocketAddr>,
     /// How far apart counters are read [default: 1s, or what host.toml says]
     #[arg(long, value_name = "TIME", value_parser = place::time)]
@@ -36,6 +37,16 @@ enum Exit {
     Leave,
     /// Take everything of wanshift's out of it
     Teardown,
+}
+
+fn of_this_host(text: &str) -> Result<SocketAddr, String> {
+    let address = text
+        .parse()
+        .map_err(|_| "write for example 127.0.0.1:9817".to_owned())?;
+    match on_loopback(address) {
+        Ok(()) => Ok(address),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 pub fn run(global: &Global, args: &RunArgs, output: &mut Output<'_>) -> Result<u8, Failure> {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::confirm::waits;
 use super::footing::Way;
 use super::look::ITSELF;
-use super::plan::{PlanResult, describe, text};
+use super::plan::{FilesAre, PlanResult, describe, text};
 use super::{Asked, Came, InForce, Keeper, Reached, files, words};
 use crate::api::{Answer, Failure, Insist, Milestone, Stage, Talk};
 use crate::engine::{Engine, EngineError};
@@ -208,13 +208,14 @@ impl Keeper {
         let (ids, absent) = (self.store.ids()?, self.looks.absent);
         let prospect = prospect_with(self.kernel.as_mut(), ids, engine, now, absent)?;
         let finished = self.finished.take();
-        let mut plan = self.described(&prospect, phase_now);
+        let files = FilesAre::by(&self.store, &policy.hash)?;
+        let mut plan = self.described(&prospect, phase_now, files);
         plan.cut_off = finished.as_ref().map(|(what, _)| what.clone());
         for note in &plan.notes {
             talk.say(&format!("note: {note}"));
         }
         talk.text(&text(&plan));
-        // The time to confirm begins once it holds.
+        // The time to confirm begins once it holds; until then this is when that should be.
         let confirm = confirm.map(|confirm| Confirm {
             until: now.plus(prospect.engine.ramp()).plus(confirm.within),
             ..confirm
@@ -257,10 +258,18 @@ impl Keeper {
         &mut self,
         prospect: &Prospect,
         phase_now: Option<PhaseName>,
+        files: FilesAre,
     ) -> PlanResult {
         let date = self.looks.date(self.clock.as_ref(), self.clock.now());
         let follow = self.follow();
-        describe(prospect, phase_now, self.kernel.as_mut(), date, follow)
+        describe(
+            prospect,
+            phase_now,
+            files,
+            self.kernel.as_mut(),
+            date,
+            follow,
+        )
     }
 
     /// Does what is due of the change on its way; says what it came to where it is over.
@@ -337,14 +346,15 @@ impl Keeper {
         self.in_force = Some(going.policy);
         self.try_to_note_blocks();
         let phase = going.underway.prospect.engine.phase();
-        let mut text = if writes == 0 {
-            String::new()
-        } else {
-            format!("\nDone: {}, phase {phase} holds.\n", words::writes(writes))
+        let mut text = match (writes, going.plan.files) {
+            (0, FilesAre::InForce) => String::new(),
+            (0, FilesAre::New) => "\nDone: the policy files are in force.\n".to_owned(),
+            (writes, _) => format!("\nDone: {}, phase {phase} holds.\n", words::writes(writes)),
         };
         let confirm = going.underway.record.change.confirm;
         if let Some(confirm) = confirm {
-            let left = confirm.until.since(self.clock.now());
+            let now = self.clock.now();
+            let left = confirm.held_since(now).until.since(now);
             text.push_str(&format!(
                 "It is undone in {} unless it is confirmed: wanshift confirm\n",
                 words::time(left)

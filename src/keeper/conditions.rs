@@ -142,7 +142,7 @@ impl Keeper {
                 return Err(Failure::from(format!(
                     "condition `{name}` cannot be reset: {why}; nothing was changed"
                 ))
-                .with_help("enter another phase first"));
+                .with_help("enter another phase first: wanshift phase NAME"));
             }
         }
         let seen = known.readings.events.values().map(|report| report.number);

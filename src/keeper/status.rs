@@ -57,6 +57,7 @@ impl Keeper {
             blocks: gathered.blocks,
             conditions: gathered.conditions,
             pending: gathered.pending,
+            files_taken_back: self.lie_taken_back(),
             stuck: gathered.stuck,
             last_change: gathered.last_change,
             repairs: self.looks.repairs.clone(),

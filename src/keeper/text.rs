@@ -66,15 +66,23 @@ pub fn text(status: &Status, zone: &TimeZone) -> String {
             }
         }
     }
+    if status.files_taken_back {
+        line(
+            "The policy files were taken back: `wanshift apply` puts them into force again."
+                .to_owned(),
+        );
+    }
     if let Some(pending) = &status.pending {
         line(format!(
             "Change {} (`{}` by {}) waits:",
             pending.change, pending.what, pending.by
         ));
         let left = words::time(std::time::Duration::from_secs(pending.seconds_left));
-        line(format!(
-            "  undone in {left} unless it is confirmed: wanshift confirm"
-        ));
+        line(match (&status.daemon, pending.seconds_left) {
+            (Some(_), _) => format!("  undone in {left} unless it is confirmed: wanshift confirm"),
+            (None, 0) => "  its time is over, and nobody undid it: wanshift rollback".to_owned(),
+            (None, _) => format!("  {left} are left to confirm it: wanshift confirm"),
+        });
     }
     let mut table = Rows::default();
     for circuit in &status.circuits {

@@ -139,8 +139,11 @@ fn a_rollback_of_the_first_change_leaves_what_was_before() {
         daemon.wait_for_phase("telework");
         host.wanshift(&["rollback"]);
         assert_same(&dump(), &nominal, "after rollback");
-        // The rollback is a change, too.
-        host.wanshift(&["rollback", "3"]);
+        // The rollback is a change, too. One too many does not take everything out.
+        let errors = host.refused(&["rollback", "3"]);
+        assert!(errors.contains("everything out of the kernel"), "{errors}");
+        assert_same(&dump(), &nominal, "after one too many");
+        host.wanshift(&["rollback", "3", "--force"]);
         assert_same(&dump(), &before, "after rollback 3");
         let errors = host.refused(&["rollback", "9"]);
         assert!(errors.contains("9 changes"), "{errors}");
@@ -156,7 +159,7 @@ fn the_same_without_a_daemon() {
         host.wanshift(&["phase", "telework"]);
         host.wanshift(&["rollback"]);
         assert_same(&dump(), &nominal, "after rollback");
-        host.wanshift(&["rollback", "3"]);
+        host.wanshift(&["rollback", "3", "--force"]);
         assert_same(&dump(), &before, "after rollback 3");
         let errors = host.refused(&["apply", "--confirm-within", "10m"]);
         assert!(errors.contains("needs the daemon"), "{errors}");

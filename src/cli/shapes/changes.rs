@@ -103,6 +103,13 @@ fn plan() -> Vec<Field<'static>> {
             )),
         ),
         (
+            "files",
+            word(
+                "Whether the policy files are those in force, or others, which an apply puts into force",
+                &["in_force", "new"],
+            ),
+        ),
+        (
             "phase_now",
             or_null(text(
                 "The phase that holds; null on a host that was never told one",

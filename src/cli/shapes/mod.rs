@@ -139,6 +139,14 @@ fn note() -> Value {
         "Something that is worth a look",
         &[
             ("file", text("The file")),
+            (
+                "kind",
+                word(
+                    "advice: it goes where the files or the host are put right; limit: what wanshift does not do, \
+                     whatever the files say",
+                    &["advice", "limit"],
+                ),
+            ),
             ("message", text("What was noticed")),
             ("help", text("What to do about it")),
         ],

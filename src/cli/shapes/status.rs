@@ -42,6 +42,12 @@ pub(super) fn status() -> Value {
                 list("The conditions of the policy, by name", &condition()),
             ),
             ("pending", or_null(pending())),
+            (
+                "files_taken_back",
+                flag(
+                    "Whether the policy files are those that were taken back: they stay out of force until the next apply",
+                ),
+            ),
             ("stuck", or_null(stuck())),
             ("last_change", or_null(last_change())),
             ("repairs", repairs()),

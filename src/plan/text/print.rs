@@ -21,7 +21,10 @@ const CONTROL: &str = "2";
 impl fmt::Display for PlanReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.ops == 0 {
-            return writeln!(f, "Nothing to do: the kernel holds what the policy says.");
+            return writeln!(
+                f,
+                "Nothing to write: the kernel holds what the policy says."
+            );
         }
         let told = both_ways(&self.changes);
         let rows: Rows = told.iter().flat_map(|(_, rows)| rows.clone()).collect();
