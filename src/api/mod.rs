@@ -11,4 +11,4 @@ pub use status::{
     DirectionStatus, FileFacts, LastChange, Line, Outcome, Pending, PhaseFacts, PolicyFacts,
     Problem, Repairs, Sampling, Shifting, Stage, Status, Stuck,
 };
-pub use talk::{Answer, Failure, Milestone, Reply, Silent, Talk};
+pub use talk::{Answer, Failure, Milestone, Reply, Silent, Talk, WrongFiles};

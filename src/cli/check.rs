@@ -7,14 +7,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
+use serde::Serialize;
 
 use super::output::{Format, Output};
 use super::{Global, OpenKernel};
-use crate::api::{Failure, Talk};
+use crate::api::Failure;
 use crate::check::{Note, draw, notes, surroundings};
-use crate::keeper::files::{Checked, WIDTH, told};
+use crate::keeper::files::wrong;
 use crate::load::{Choice, Trust, load};
 use crate::policy::{Policy, read};
+use crate::units::lines::WIDTH;
 
 #[derive(Debug, Args)]
 pub struct CheckArgs {
@@ -24,6 +26,44 @@ pub struct CheckArgs {
     /// Exit with 3 where notes remain
     #[arg(long)]
     lint_fatal: bool,
+}
+
+/// What is printed as JSON of a policy that may be applied.
+#[derive(Debug, Serialize)]
+struct Checked<'a> {
+    /// Always true: of one that may not be applied, the failure is told.
+    valid: bool,
+    /// The host, as its file names it.
+    host: String,
+    /// How much of what there is in the policy.
+    counts: Counts,
+    /// What is worth a look.
+    notes: &'a [Note],
+}
+
+#[derive(Debug, Serialize)]
+struct Counts {
+    circuits: usize,
+    pools: usize,
+    classes: usize,
+    sites: usize,
+    phases: usize,
+    blocks: usize,
+    conditions: usize,
+}
+
+impl Counts {
+    fn of(policy: &Policy) -> Self {
+        Self {
+            circuits: policy.circuits().len(),
+            pools: policy.pools().len(),
+            classes: policy.classes().len(),
+            sites: policy.sites().len(),
+            phases: policy.phases().len(),
+            blocks: policy.blocks().len(),
+            conditions: policy.conditions().len(),
+        }
+    }
 }
 
 pub fn check(
@@ -41,7 +81,7 @@ pub fn check(
     let loaded = match load(&choice, Trust::Read) {
         Ok(loaded) => loaded,
         Err(faults) => {
-            return Err(told(&faults, &[], &noted, output.style(), output));
+            return Err(wrong(&faults, &[], &noted, output.style()));
         }
     };
     noted.extend(loaded.notes);
@@ -51,22 +91,22 @@ pub fn check(
     let policy = match read(&loaded.sources) {
         Ok(policy) => policy,
         Err(faults) => {
-            let (sources, style) = (&loaded.sources, output.style());
-            return Err(told(&faults, sources, &noted, style, output));
+            return Err(wrong(&faults, &loaded.sources, &noted, output.style()));
         }
     };
     noted.extend(notes(&policy));
     noted.extend(of_this_host(&policy, kernel));
     if output.format() == Format::Text && !noted.is_empty() {
         let drawn = draw(&noted, &loaded.sources, output.style(), WIDTH);
-        output.say(drawn.trim_end());
+        output.drawn(drawn.trim_end());
     }
     let checked = Checked {
         valid: true,
-        errors: &[],
+        host: policy.host().name.to_string(),
+        counts: Counts::of(&policy),
         notes: &noted,
     };
-    output.result(&checked, &summary(&policy, noted.len()))?;
+    output.result(&checked, &summary(&checked))?;
     Ok(if args.lint_fatal && !noted.is_empty() {
         3
     } else {
@@ -121,29 +161,33 @@ fn of_this_host(policy: &Policy, kernel: OpenKernel<'_>) -> Vec<Note> {
     }
 }
 
-fn summary(policy: &Policy, notes: usize) -> String {
+fn summary(checked: &Checked<'_>) -> String {
     let count = |number: usize, one: &str| match number {
         1 => format!("1 {one}"),
         _ => format!("{number} {}", plural(one)),
     };
+    let counts = &checked.counts;
     let parts = [
-        count(policy.circuits().len(), "circuit"),
-        count(policy.pools().len(), "pool"),
-        count(policy.classes().len(), "class"),
-        count(policy.sites().len(), "site"),
-        count(policy.phases().len(), "phase"),
-        count(policy.blocks().len(), "block"),
-        count(policy.conditions().len(), "condition"),
+        (counts.circuits, "circuit"),
+        (counts.pools, "pool"),
+        (counts.classes, "class"),
+        (counts.sites, "site"),
+        (counts.phases, "phase"),
+        (counts.blocks, "block"),
+        (counts.conditions, "condition"),
     ];
-    let notes = match notes {
+    let parts = parts.into_iter().filter(|(number, _)| *number > 0);
+    let parts: Vec<String> = parts.map(|(number, one)| count(number, one)).collect();
+    let notes = match checked.notes.len() {
         0 => String::new(),
         notes => format!("; {}", count(notes, "note")),
     };
-    format!(
-        "{}: good. {}{notes}.\n",
-        policy.host().name,
-        parts.join(", ")
-    )
+    let (good, counted) = (
+        format!("{}: good.", checked.host),
+        format!("{}{notes}.", parts.join(", ")),
+    );
+    let fits = good.len() + 1 + counted.len() <= WIDTH;
+    format!("{good}{}{counted}\n", if fits { " " } else { "\n" })
 }
 
 fn plural(one: &str) -> String {

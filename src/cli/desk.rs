@@ -91,7 +91,10 @@ fn here(
         ..
     } = &request.order
     {
-        return Err("nobody would undo it: --confirm-within needs the daemon, and none runs; start it (systemctl start wanshift), or leave the flag out; nothing was written".into());
+        return Err(Failure::from(
+            "nobody would undo it: --confirm-within needs the daemon, and none runs; nothing was written",
+        )
+        .with_help("start it (`systemctl start wanshift`), or leave the flag out"));
     }
     let teardown = request.order == Order::Teardown;
     let mut keeper = match keeper(global, request, open, output) {
@@ -152,7 +155,7 @@ fn keeper(
         Ok(state) => state,
         // What is wrong with the host's file is told with all the rest.
         Err(failure) => {
-            crate::keeper::files::from(global.config(), request.style, output)?;
+            crate::keeper::files::from(global.config(), request.style)?;
             return Err(Refused::Failed(failure));
         }
     };

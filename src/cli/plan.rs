@@ -1,5 +1,7 @@
 //! `wanshift plan`: what would change, and why. Writes nothing.
 
+use std::sync::Arc;
+
 use clap::Args;
 
 use super::output::Output;
@@ -8,11 +10,11 @@ use crate::api::{Failure, Talk};
 use crate::clock::{Clock, SystemClock, boot_id};
 use crate::executor::survey::prospect;
 use crate::keeper::alter::{Stance, engine, present_phase};
-use crate::keeper::plan::{describe, text};
+use crate::keeper::plan::{FilesAre, describe, text};
 use crate::keeper::{files, known, words};
 use crate::kernel::Scope;
 use crate::model::names::PhaseName;
-use crate::store::{Lock, Store};
+use crate::store::{Lock, Store, hash};
 
 #[derive(Debug, Args)]
 pub struct PlanArgs {
@@ -30,7 +32,8 @@ pub fn plan(
     kernel: OpenKernel<'_>,
     output: &mut Output<'_>,
 ) -> Result<u8, Failure> {
-    let policy = files::from(global.config(), output.style(), output)?.policy;
+    let files = files::from(global.config(), output.style())?;
+    let policy = Arc::clone(&files.policy);
     let state = place::state(global)?;
     let store = Store::read(&state)?;
     let unfinished = store.as_ref().map(Store::unfinished).transpose()?.flatten();
@@ -46,6 +49,10 @@ pub fn plan(
         .transpose()?
         .unwrap_or_default();
     let intent = store.as_ref().map(Store::intent).transpose()?.flatten();
+    let files = match &store {
+        Some(store) => FilesAre::by(store, &hash(&files.facts()))?,
+        None => FilesAre::InForce,
+    };
     let phase_now = intent.as_ref().map(|intent| intent.phase.clone());
     // The next apply finishes first what was cut off, and goes on from there.
     let left_in = cut_off.as_ref().map(words::phase_after);
@@ -82,6 +89,7 @@ pub fn plan(
     let mut result = describe(
         &prospect,
         phase_now,
+        files,
         kernel.as_mut(),
         known.readings.date,
         words::Follow::ByHand,

@@ -2,6 +2,7 @@
 
 use super::alter::{Going, Stance, engine};
 use super::confirm::waits;
+use super::plan::FilesAre;
 use super::{Asked, InForce, Keeper, files, look, words};
 use crate::api::{Failure, Order, Request, Stage, Talk};
 use crate::executor::recovery::Resumed;
@@ -27,9 +28,14 @@ impl Keeper {
             self.guard_blocks();
         }
         let (at, now) = (self.clock.date(), self.clock.now());
-        let files = match files::from(&self.config, Style::Plain, talk) {
+        let files = match files::from(&self.config, Style::Plain) {
             Ok(files) => Some(files),
-            Err(failure) => self.judged(Err(failure)).ok(),
+            Err(failure) => {
+                if let Some(wrong) = &failure.files {
+                    talk.say(&wrong.drawn);
+                }
+                self.judged(Err(failure)).ok()
+            }
         };
         match self.recover(files.as_ref()) {
             Ok(Some((record, _))) => talk.say(&format!(
@@ -172,7 +178,7 @@ impl Keeper {
         if onward && wanted.is_some() && wanted != record.change.phase_to.as_ref() {
             return Ok(None);
         }
-        let files = files::from(&self.config, request.style, talk).inspect_err(|_| {
+        let files = files::from(&self.config, request.style).inspect_err(|_| {
             self.say_what_stays_open(Some(&record), talk);
         })?;
         talk.say(&format!(
@@ -214,6 +220,10 @@ impl Keeper {
             let writes = self.take_back(&record, why)?;
             return Ok(Some((record, writes)));
         }
+        if waits(&record) && self.is_overdue(&record) {
+            let writes = self.take_back(&record, "it was not confirmed in time")?;
+            return Ok(Some((record, writes)));
+        }
         if record.state != RecordState::Applying {
             self.keep_out_what_goes_back(&record);
         }
@@ -227,7 +237,8 @@ impl Keeper {
             }
             Resumed::Underway(underway) => {
                 let phase_now = self.store.phase()?;
-                let plan = self.described(&underway.prospect, phase_now);
+                let files = FilesAre::by(&self.store, &policy.hash)?;
+                let plan = self.described(&underway.prospect, phase_now, files);
                 let next = self.clock.now();
                 self.going = Some(Going {
                     underway: *underway,

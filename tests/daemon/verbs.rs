@@ -33,7 +33,9 @@ fn a_second_daemon_on_the_same_state_is_refused() {
             .args(["run", "--http", "127.0.0.1:9999"])
             .output()
             .unwrap();
-        let errors = String::from_utf8(output.stderr).unwrap();
+        let errors = String::from_utf8(output.stderr)
+            .unwrap()
+            .replace("\n    ", " ");
         assert_eq!(output.status.code(), Some(1), "{errors}");
         let pid = format!("process {}", daemon.pid());
         assert!(
@@ -58,7 +60,9 @@ fn verbs_go_through_the_daemon() {
             .args(["phase", "nominal"])
             .output()
             .unwrap();
-        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        let errors = String::from_utf8_lossy(&output.stderr)
+            .into_owned()
+            .replace("\n    ", " ");
         assert!(output.status.success(), "{errors}");
         assert_eq!(share("mpls0"), 200_000_000);
     });
@@ -76,7 +80,9 @@ fn a_verb_for_another_place_than_the_daemons_is_refused() {
                 .args(["phase", "telework"])
                 .output()
                 .unwrap();
-            let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+            let errors = String::from_utf8_lossy(&output.stderr)
+                .into_owned()
+                .replace("\n    ", " ");
             // A flag that is given twice is a usage error.
             assert!(!output.status.success(), "{errors}");
         }
@@ -92,7 +98,9 @@ fn a_verb_for_another_place_than_the_daemons_is_refused() {
                 .args(["phase", "telework"])
                 .output()
                 .unwrap();
-            let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+            let errors = String::from_utf8_lossy(&output.stderr)
+                .into_owned()
+                .replace("\n    ", " ");
             assert_eq!(output.status.code(), Some(1), "{errors}");
             assert!(
                 errors.contains("has another") && errors.contains(what),
