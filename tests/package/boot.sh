@@ -1,15 +1,14 @@
 #!/bin/bash
-# Boots a Debian that is thrown away: this machine's files, with all that is written kept in memory, and systemd
-# as the first process. To be run in namespaces of its own (mounts, processes, host name, IPC), in the network
-# namespace that is to be the machine's:
+# A Debian that is thrown away: this machine's files, with all that is written kept in memory, and systemd as the
+# first process. To be run in a mount namespace of its own, in the network namespace that is to be the machine's:
 #
-#   boot.sh DIRECTORY FILE...     an empty directory to mount things at; files to have in /srv
+#   boot.sh DIRECTORY     an empty directory, to mount things at
 #
-# What was written is seen in /upper there, what is below it in /lower. Nothing reaches the machine outside:
-# no service of it is started, its devices are not there, its settings can be read only.
+# It boots with each line that it reads; where its first process is killed, that was a power cut. What was written is
+# seen in /upper there, what is below it in /lower. Nothing reaches the machine outside: no service of it is started,
+# its devices are not there, its settings can be read only.
 set -eu
 top=$1
-shift
 mount --make-rprivate /
 mount -t tmpfs -o mode=755 package-test "$top"
 mkdir "$top/upper" "$top/work" "$top/root" "$top/cgroup"
@@ -28,32 +27,37 @@ rm -f var/lib/man-db/auto-update
 # A host that has it already.
 chroot . dpkg --purge wanshift >/dev/null 2>&1 || true
 chroot . userdel wanshift >/dev/null 2>&1 || true
-[ $# -eq 0 ] || cp "$@" srv/
 
 mount -t cgroup2 cgroup2 "$top/cgroup"
-mkdir "$top/cgroup/$(basename "$top")"
-echo 0 >"$top/cgroup/$(basename "$top")/cgroup.procs"
-
-exec unshare --cgroup bash -eu -c '
-    mkdir -p upper lower outside
-    mount --bind "$1/upper" upper
-    mount --bind / lower
-    mount -t proc proc proc
-    mount --bind proc/sys proc/sys
-    mount -o remount,bind,ro proc/sys
-    mount -t sysfs sysfs sys
-    mount -t cgroup2 cgroup2 sys/fs/cgroup
-    mount -t tmpfs -o mode=755 dev dev
-    mkdir dev/pts dev/shm
-    mount -t devpts -o newinstance,ptmxmode=0666,mode=0620 devpts dev/pts
-    ln -s pts/ptmx dev/ptmx
-    for device in null zero full random urandom tty; do
-        touch dev/$device
-        mount --bind /dev/$device dev/$device
-    done
-    mount -t tmpfs -o mode=755 run run
-    mount -t tmpfs tmp tmp
-    pivot_root . outside
-    umount -l /outside
-    rmdir /outside
-    exec env -i container=test PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd' bash "$top" </dev/null
+boots=0
+while read -r; do
+    boots=$((boots + 1))
+    group=$top/cgroup/$(basename "$top")/$boots
+    mkdir -p "$group"
+    (
+        echo 0 >"$group/cgroup.procs"
+        exec setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child --uts --ipc --cgroup bash -eu -c '
+            mkdir -p upper lower outside
+            mount --bind "$1/upper" upper
+            mount --bind / lower
+            mount -t proc proc proc
+            mount --bind proc/sys proc/sys
+            mount -o remount,bind,ro proc/sys
+            mount -t sysfs sysfs sys
+            mount -t cgroup2 cgroup2 sys/fs/cgroup
+            mount -t tmpfs -o mode=755 dev dev
+            mkdir dev/pts dev/shm
+            mount -t devpts -o newinstance,ptmxmode=0666,mode=0620 devpts dev/pts
+            ln -s pts/ptmx dev/ptmx
+            for device in null zero full random urandom tty; do
+                touch dev/$device
+                mount --bind /dev/$device dev/$device
+            done
+            mount -t tmpfs -o mode=755 run run
+            mount -t tmpfs tmp tmp
+            pivot_root . outside
+            umount -l /outside
+            rmdir /outside
+            exec env -i container=test PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd' bash "$top"
+    ) </dev/null || true
+done

@@ -9,7 +9,7 @@ fn the_package_has_what_an_administrator_looks_for() {
     if !deb::ready() {
         return;
     }
-    let debs = Debs::make();
+    let debs = Debs::shared();
     let version = env!("CARGO_PKG_VERSION");
     let changelog = std::fs::read_to_string(
         Path::new(env!("CARGO_MANIFEST_DIR")).join("dist/debian/changelog"),

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Arc, Mutex, Weak};
 
 use tempfile::TempDir;
 
@@ -47,7 +48,18 @@ pub fn sh(line: &str) -> String {
 }
 
 impl Debs {
-    pub fn make() -> Self {
+    /// The packages, made where no test of this process has them.
+    pub fn shared() -> Arc<Self> {
+        static SHARED: Mutex<Weak<Debs>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap();
+        shared.upgrade().unwrap_or_else(|| {
+            let made = Arc::new(Self::make());
+            *shared = Arc::downgrade(&made);
+            made
+        })
+    }
+
+    fn make() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/package");
         let output = Command::new(script)

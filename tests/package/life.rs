@@ -90,10 +90,10 @@ fn a_host_installs_runs_upgrades_removes_and_purges() {
     if !(lab::ready() && machine::ready() && deb::ready()) {
         return;
     }
-    let debs = Debs::make();
+    let debs = Debs::shared();
     let _quiet = quiet_machine();
     let lab = Lab::new();
-    let mut machine = Machine::boot(&lab, &[]);
+    let mut machine = Machine::new(&lab);
     for (file, name) in debs.files.iter().zip(NAMES) {
         fs::copy(file, machine.path("/srv").join(name)).unwrap();
     }
@@ -120,6 +120,8 @@ fn a_host_installs_runs_upgrades_removes_and_purges() {
     held.assert_same(&Snapshot::of(lab.edge()));
     machine.run("systemctl start wanshift");
     wait_for_phase(&mut machine, "telework");
+
+    it_comes_back_at_boot(&lab, &mut machine);
 
     // Removed, it leaves the kernel, and keeps what was written.
     machine.run("dpkg --remove wanshift");
@@ -157,6 +159,39 @@ fn a_host_installs_runs_upgrades_removes_and_purges() {
     );
     machine.run("rm -r /etc/wanshift");
     assert_eq!(leftovers(&machine, &files), [""; 0], "after the purge");
+}
+
+/// Without a network of this machine's own: what the kernel held is taken away, as a reboot does.
+fn it_comes_back_at_boot(lab: &Lab, machine: &mut Machine) {
+    machine.cut_off();
+    let edge = lab.edge();
+    edge.run("nft", &["delete", "table", "inet", "wanshift"]);
+    for device in ["wan0", "mpls0"] {
+        edge.run("tc", &["qdisc", "del", "dev", device, "root"]);
+    }
+    edge.run("ip", &["link", "del", "wanshift-down"]);
+    machine.boot();
+    wait_for_phase(machine, "telework");
+    let blocked = machine.run("journalctl -u wanshift-blocks --output=cat --no-pager");
+    assert!(
+        blocked.contains("Blocked again: browsing-in-session"),
+        "{blocked}"
+    );
+    // Before there is a network, and before the daemon.
+    let at = |unit: &str, name: &str| -> u64 {
+        let line = format!("systemctl show --value -p {name}TimestampMonotonic {unit}");
+        let text = machine.told(&line);
+        let moment = text.trim().parse().unwrap();
+        assert!(moment > 0, "{unit} has not come");
+        moment
+    };
+    let blocks = at("wanshift-blocks.service", "ActiveEnter");
+    assert!(blocks <= at("network-pre.target", "ActiveEnter"));
+    assert!(blocks <= at("wanshift.service", "InactiveExit"));
+    let rules = edge.run("nft", &["list", "table", "inet", "wanshift"]);
+    assert!(rules.contains("chain block.browsing-in-session"), "{rules}");
+    let classes = edge.run("tc", &["class", "show", "dev", "wan0"]);
+    assert!(classes.contains("rate 220Mbit"), "{classes}");
 }
 
 fn nothing_has_begun(machine: &Machine) {
@@ -197,6 +232,7 @@ fn a_policy_is_written_and_held(machine: &mut Machine) {
     machine.run("sed -i 's/^ramp = .*/ramp = \"1s\"/' /etc/wanshift/policy.d/20-telework.toml");
     machine.run("wanshift check");
     machine.run("systemctl enable --now wanshift");
+    machine.run("systemctl reload wanshift");
     assert!(is_active(machine, "wanshift-blocks.service"));
     wait_for_phase(machine, "nominal");
     machine.run("wanshift phase telework");
@@ -273,8 +309,13 @@ fn upgraded_under_load(lab: &Lab, machine: &mut Machine) {
     machine.wait_for("its metrics", |_| healthy(lab));
     sleep(Duration::from_secs(1));
 
-    machine.run("kill $(cat /run/hears.*)");
     let heard = machine.run("cat /run/heard.*");
+    machine.run(
+        "nft add table ip heard && nft delete table ip heard && \
+         tc qdisc add dev lo root pfifo && tc qdisc del dev lo root && \
+         sleep 0.3 && kill $(cat /run/hears.*) && \
+         grep -q heard /run/heard.nft && grep -q pfifo /run/heard.tc",
+    );
     for (flow, report) in [("help desk", help.stop()), ("site", site.stop())] {
         eprintln!("{flow}: {report}");
         assert!(report.sent.len() > 2000, "{flow}: {report}");

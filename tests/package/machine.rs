@@ -3,10 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use crate::lab::namespace::Process;
@@ -18,7 +21,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Whether one can be booted here; where it cannot, the test is skipped and should return.
 pub fn ready() -> bool {
-    for program in ["dpkg", "unshare", "nsenter", "pivot_root"] {
+    for program in ["dpkg", "unshare", "nsenter", "pivot_root", "setpriv"] {
         if !machine::has(program) {
             skip(&format!("the package is tried with {program}"));
             return false;
@@ -41,15 +44,16 @@ pub fn ready() -> bool {
 
 /// The machine. It is gone when it is dropped.
 pub struct Machine {
-    unshare: Process,
+    /// What boots it.
+    power: Process,
     /// The process that is its first.
     first: String,
     directory: TempDir,
 }
 
 impl Machine {
-    /// Boots one on the edge, with those files in its `/srv`.
-    pub fn boot(lab: &Lab, files: &[PathBuf]) -> Self {
+    /// Makes one on the edge, and boots it.
+    pub fn new(lab: &Lab) -> Self {
         let directory = tempfile::Builder::new()
             .prefix("wanshift-package-")
             .tempdir()
@@ -57,35 +61,43 @@ impl Machine {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/package/boot.sh");
         let mut command = lab.edge().command("unshare");
         command
-            .args(["--mount", "--pid", "--fork", "--kill-child"])
-            .args(["--uts", "--ipc", "--", "bash"])
+            .args(["--mount", "--", "bash"])
             .arg(script)
             .arg(directory.path())
-            .args(files);
-        let unshare = lab.edge().spawn(command);
+            .stdin(Stdio::piped());
         let mut machine = Self {
-            unshare,
+            power: lab.edge().spawn(command),
             first: String::new(),
             directory,
         };
-        machine.wait_for("its boot", |machine| {
-            let parent = machine.unshare.child.id();
-            let children = format!("/proc/{parent}/task/{parent}/children");
-            let children = fs::read_to_string(children).unwrap_or_default();
-            let first = children.split_whitespace().next().unwrap_or_default();
-            machine.first = first.to_owned();
+        machine.boot();
+        machine
+    }
+
+    /// Boots it, where it is off.
+    pub fn boot(&mut self) {
+        let power = self.power.child.stdin.as_mut().unwrap();
+        power.write_all(b"on\n").unwrap();
+        self.wait_for("its boot", |machine| {
+            let maker = child_of(&machine.power.child.id().to_string());
+            machine.first = maker.and_then(|maker| child_of(&maker)).unwrap_or_default();
             machine.path("/run/systemd/private").exists()
                 && matches!(
                     machine.told("systemctl is-system-running").trim(),
                     "running" | "degraded"
                 )
         });
-        assert_eq!(
-            machine.told("systemctl --failed --plain --no-legend"),
-            "",
-            "what failed at boot"
-        );
-        machine
+        let failed = self.told("systemctl --failed --plain --no-legend");
+        assert_eq!(failed, "", "failed at boot\n{}", self.journal());
+    }
+
+    /// Cuts its power.
+    pub fn cut_off(&mut self) {
+        let first = self.first.parse().unwrap();
+        kill(Pid::from_raw(first), Signal::SIGKILL).unwrap();
+        self.wait_for("its end", |machine| {
+            child_of(&machine.power.child.id().to_string()).is_none()
+        });
     }
 
     /// Waits until something is so.
@@ -93,7 +105,7 @@ impl Machine {
     pub fn wait_for(&mut self, what: &str, mut is: impl FnMut(&mut Self) -> bool) {
         let began = now();
         while !is(self) {
-            let ended = self.unshare.child.try_wait().unwrap();
+            let ended = self.power.child.try_wait().unwrap();
             assert!(ended.is_none(), "{what}: the machine ended: {ended:?}");
             assert!(
                 now() - began < nanos(PATIENCE),
@@ -192,11 +204,18 @@ impl Machine {
     }
 }
 
+/// A child of a process.
+fn child_of(process: &str) -> Option<String> {
+    let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children"));
+    let children = children.ok()?;
+    children.split_whitespace().next().map(str::to_owned)
+}
+
 impl Drop for Machine {
     fn drop(&mut self) {
         // All its processes end with the first; then the groups that systemd sorted them into are empty.
-        let _ = self.unshare.child.kill();
-        let _ = self.unshare.child.wait();
+        let _ = self.power.child.kill();
+        let _ = self.power.child.wait();
         let name = self.directory.path().file_name().unwrap();
         let script = "mount -t cgroup2 cgroup2 \"$1\" && for try in $(seq 50); do \
              find \"$1/$2\" -depth -type d -exec rmdir {} + 2>/dev/null; \
