@@ -102,6 +102,13 @@ fn a_host_installs_runs_upgrades_removes_and_purges() {
     // Never used, it goes as it came.
     machine.run(&format!("{INSTALL} {}", deb(0)));
     nothing_has_begun(&machine);
+    // Started all the same, it says what is missing, and writes nothing.
+    machine.run("systemctl start wanshift");
+    machine.wait_for("what is missing", |machine| {
+        status(machine).is_some_and(|status| {
+            status["healthy"] == false && status["problems"].to_string().contains("host.toml")
+        })
+    });
     kernel.assert_same(&Snapshot::of(lab.edge()));
     machine.run("dpkg --purge wanshift");
     assert_eq!(leftovers(&machine, &files), [""; 0], "after a first purge");
@@ -143,6 +150,10 @@ fn a_host_installs_runs_upgrades_removes_and_purges() {
     assert_eq!(machine.told("systemctl is-enabled wanshift"), "enabled\n");
     machine.run("systemctl start wanshift");
     wait_for_phase(&mut machine, "telework");
+
+    // Of what its units take away it has asked for nothing.
+    let refused = machine.told("journalctl --no-pager | grep -iE 'not permitted|denied|SIGSYS'");
+    assert_eq!(refused, "");
 
     // Purged, it is gone but for what is not the package's.
     machine.run("dpkg --purge wanshift");

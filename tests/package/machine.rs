@@ -59,12 +59,15 @@ impl Machine {
             .tempdir()
             .unwrap();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/package/boot.sh");
+        let log = fs::File::create(directory.path().join("log")).unwrap();
         let mut command = lab.edge().command("unshare");
         command
             .args(["--mount", "--", "bash"])
             .arg(script)
             .arg(directory.path())
-            .stdin(Stdio::piped());
+            .stdin(Stdio::piped())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log);
         let mut machine = Self {
             power: lab.edge().spawn(command),
             first: String::new(),
@@ -106,10 +109,12 @@ impl Machine {
         let began = now();
         while !is(self) {
             let ended = self.power.child.try_wait().unwrap();
-            assert!(ended.is_none(), "{what}: the machine ended: {ended:?}");
+            let log = || fs::read_to_string(self.directory.path().join("log")).unwrap();
+            assert!(ended.is_none(), "{what}: it ended: {ended:?}\n{}", log());
             assert!(
                 now() - began < nanos(PATIENCE),
-                "{what} did not come\n{}",
+                "{what} did not come\n{}{}",
+                log(),
                 self.journal()
             );
             sleep(Duration::from_millis(50));
