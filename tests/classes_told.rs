@@ -20,6 +20,7 @@ fn busy(place: &str, bits: f64) -> ClassStatus {
     let mut class = class(place);
     let (up, down) = (class.up.as_mut().unwrap(), class.down.as_mut().unwrap());
     up.rate = Some(bits);
+    (down.guarantee, down.ceiling) = (up.guarantee, up.ceiling);
     down.rate = Some(0.0);
     class
 }

@@ -100,6 +100,7 @@ pub fn status() -> Status {
             since: AT.parse().unwrap(),
         }),
         phase: Some(PhaseFacts {
+            holds: wanshift::api::Holds::Whole,
             name: phases[1].clone(),
             since: AT.parse().unwrap(),
             by: "root".to_owned(),
