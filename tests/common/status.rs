@@ -132,6 +132,7 @@ pub fn status() -> Status {
             seconds_left: 540,
         }),
         stuck: None,
+        files_taken_back: false,
         last_change: Some(LastChange {
             change: 6,
             what: "apply".to_owned(),
