@@ -435,7 +435,7 @@ fn shares(progress: &Progress) -> String {
     let shares: Vec<String> = circuits
         .map(|(key, holding)| {
             let mbit = holding.guarantee.get(Direction::Up).bits() / 100_000;
-            format!("{key} {}.{} mbit", mbit / 10, mbit % 10)
+            format!("{key} {}.{}mbit", mbit / 10, mbit % 10)
         })
         .collect();
     format!("{:3} %  {}", progress.done.percent(), shares.join("  "))

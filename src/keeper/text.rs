@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 
 use super::classes::{Shown, classes};
 use super::words;
-use crate::api::{DirectionStatus, Outcome, Status};
+use crate::api::{DirectionStatus, Holds, Outcome, Status};
 use crate::units::short_text;
 
 /// The same for people: what matters first.
@@ -49,9 +49,19 @@ pub fn text(status: &Status, zone: &TimeZone) -> String {
     match &status.phase {
         None => line("Nothing was applied yet.".to_owned()),
         Some(phase) => {
-            line(format!("Phase {} since {}", phase.name, when(&phase.since)));
+            let (name, since) = (&phase.name, when(&phase.since));
+            line(match phase.holds {
+                Holds::Whole => format!("Phase {name} since {since}"),
+                Holds::Blocks => {
+                    format!("No shaping since {since}: the blocks of phase {name} alone")
+                }
+                Holds::Nothing => format!("Nothing holds since {since}"),
+            });
             if !phase.because.is_empty() {
                 line(format!("  by {}: {}", phase.by, phase.because));
+            }
+            if phase.holds != Holds::Whole {
+                line(format!("  the next apply brings phase {name} back"));
             }
             if let Some(until) = &phase.until {
                 line(format!("  until {until}"));

@@ -126,7 +126,14 @@ fn phase() -> Value {
         "The phase that holds; null where nothing was applied yet",
         &[
             ("name", text("Its name")),
-            ("since", time("Since when it holds")),
+            (
+                "holds",
+                word(
+                    "How much of it is to hold: whole, its blocks alone, or nothing where all was taken out",
+                    &["whole", "blocks", "nothing"],
+                ),
+            ),
+            ("since", time("Since when it holds, or that much of it")),
             ("by", text("Who entered it")),
             (
                 "because",
