@@ -134,7 +134,6 @@ pub fn status() -> Status {
         }),
         files_taken_back: false,
         stuck: None,
-        files_taken_back: false,
         last_change: Some(LastChange {
             change: 6,
             what: "apply".to_owned(),
