@@ -163,16 +163,16 @@ impl<'a> Output<'a> {
             return code;
         }
         if self.format == Format::Json {
-            let (message, help) = match error.kind() {
-                ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
-                | ErrorKind::MissingSubcommand => {
-                    ("a verb is missing", Some("`wanshift --help` lists them"))
-                }
-                _ => {
-                    let text = text.trim().trim_start_matches("error: ");
-                    let parts = text.split_once("\n\n");
-                    parts.map_or((text, None), |(message, rest)| (message, Some(rest)))
-                }
+            let no_verb = matches!(
+                error.kind(),
+                ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand
+            );
+            let (message, help) = if no_verb {
+                ("a verb is missing", Some("`wanshift --help` lists them"))
+            } else {
+                let text = text.trim().trim_start_matches("error: ");
+                let parts = text.split_once("\n\n");
+                parts.map_or((text, None), |(message, rest)| (message, Some(rest)))
             };
             let _ = self.result(&Failed::usage(message, help), "");
             self.say(&format!("error: {message}"));

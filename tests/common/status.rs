@@ -132,6 +132,7 @@ pub fn status() -> Status {
             ordered: AT.parse().unwrap(),
             seconds_left: 540,
         }),
+        files_taken_back: false,
         stuck: None,
         last_change: Some(LastChange {
             change: 6,

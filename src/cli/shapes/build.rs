@@ -81,18 +81,15 @@ pub fn rate(doc: &str) -> Value {
 
 /// The same, or null.
 pub fn or_null(value: Value) -> Value {
-    match value {
-        Value::Object(mut value) if value.contains_key("enum") => {
-            if let Some(Value::Array(words)) = value.get_mut("enum") {
-                words.push(Value::Null);
-            }
-            Value::Object(value)
-        }
-        Value::Object(mut value) if value.contains_key("type") => {
-            let of = value.remove("type");
-            value.insert("type".to_owned(), json!([of, "null"]));
-            Value::Object(value)
-        }
-        other => json!({ "anyOf": [other, { "type": "null" }] }),
+    let Value::Object(mut object) = value else {
+        return json!({ "anyOf": [value, { "type": "null" }] });
+    };
+    if let Some(Value::Array(words)) = object.get_mut("enum") {
+        words.push(Value::Null);
+    } else if let Some(of) = object.remove("type") {
+        object.insert("type".to_owned(), json!([of, "null"]));
+    } else {
+        return json!({ "anyOf": [object, { "type": "null" }] });
     }
+    Value::Object(object)
 }
