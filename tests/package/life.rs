@@ -246,7 +246,15 @@ fn a_policy_is_written_and_held(machine: &mut Machine) {
     machine.run("systemctl reload wanshift");
     assert!(is_active(machine, "wanshift-blocks.service"));
     wait_for_phase(machine, "nominal");
-    machine.run("wanshift phase telework");
+    // Who may.
+    let stranger = "setpriv --reuid=65534 --regid=65534 --clear-groups wanshift";
+    let refused = machine.try_run(&format!("{stranger} phase telework"));
+    assert_eq!(refused.status.code(), Some(1));
+    machine.run(&format!("{stranger} status"));
+    machine.run(
+        "setpriv --reuid=65534 --regid=65534 --groups=$(getent group wanshift | cut -d: -f3) \
+         wanshift phase telework --confirm-within 10m && wanshift confirm",
+    );
     wait_for_phase(machine, "telework");
     let pid = property(machine, "MainPID");
     let rights = machine.run(&format!(
@@ -268,6 +276,11 @@ fn a_policy_is_written_and_held(machine: &mut Machine) {
     assert_eq!(
         machine.run("stat -c '%a %U:%G' /var/lib/wanshift /run/wanshift /etc/wanshift"),
         "700 wanshift:wanshift\n755 wanshift:wanshift\n755 root:root\n"
+    );
+    assert_eq!(
+        machine
+            .run("stat -c '%a %U:%G' /run/wanshift/wanshift.sock /run/wanshift/wanshift.sock.read"),
+        "660 wanshift:wanshift\n666 wanshift:wanshift\n"
     );
 }
 
