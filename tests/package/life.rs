@@ -145,11 +145,14 @@ fn a_host_installs_runs_upgrades_removes_and_purges() {
         assert!(machine.path(kept).exists(), "{kept} is gone");
     }
 
-    // Installed again, all is as it was.
+    // Installed again, what was taken out waits for a word.
     machine.run(&format!("{INSTALL} {}", deb(1)));
     assert_eq!(machine.told("systemctl is-enabled wanshift"), "enabled\n");
     machine.run("systemctl start wanshift");
     wait_for_phase(&mut machine, "telework");
+    kernel.assert_same(&Snapshot::of(lab.edge()));
+    machine.run("wanshift apply");
+    holds_telework(&lab);
 
     // Of what its units take away it has asked for nothing.
     let refused = machine.told("journalctl --no-pager | grep -iE 'not permitted|denied|SIGSYS'");
@@ -199,6 +202,12 @@ fn it_comes_back_at_boot(lab: &Lab, machine: &mut Machine) {
     let blocks = at("wanshift-blocks.service", "ActiveEnter");
     assert!(blocks <= at("network-pre.target", "ActiveEnter"));
     assert!(blocks <= at("wanshift.service", "InactiveExit"));
+    holds_telework(lab);
+}
+
+/// The kernel blocks and shapes as that phase says.
+fn holds_telework(lab: &Lab) {
+    let edge = lab.edge();
     let rules = edge.run("nft", &["list", "table", "inet", "wanshift"]);
     assert!(rules.contains("chain block.browsing-in-session"), "{rules}");
     let classes = edge.run("tc", &["class", "show", "dev", "wan0"]);
@@ -224,10 +233,6 @@ fn as_it_was_packed(machine: &Machine) {
         .filter(|line| line.contains("wanshift"))
         .collect();
     assert_eq!(units, "");
-    assert_eq!(
-        machine.run("man -w wanshift-condition-reset"),
-        "/usr/share/man/man1/wanshift-condition-reset.1.gz\n"
-    );
     let examples = machine.run("ls /usr/share/doc/wanshift/examples");
     for example in examples.split_whitespace() {
         // Anybody may look.
@@ -299,6 +304,7 @@ fn healthy(lab: &Lab) -> bool {
 fn upgraded_under_load(lab: &Lab, machine: &mut Machine) {
     assert!(healthy(lab));
     machine.run("echo WANSHIFT_LOG=debug >>/etc/default/wanshift");
+    holds_telework(lab);
     let held = Snapshot::of(lab.edge());
     let pid = property(machine, "MainPID");
     let (desk, web) = ((lab.datacentre(), OPERATIONS), (lab.internet(), WEB));
