@@ -40,7 +40,8 @@ fn ask(words: &[&str]) -> (u8, String, String) {
     let code = run(all, &mut none, &mut Output::new(&mut out, &mut err));
     assert!(!state.exists(), "it wrote");
     let text = |bytes| String::from_utf8(bytes).unwrap();
-    (code, text(out), text(err))
+    // What goes on in the next line is one line.
+    (code, text(out), text(err).replace("\n    ", " "))
 }
 
 #[track_caller]

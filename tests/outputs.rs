@@ -238,7 +238,7 @@ fn by_hand(outputs: &mut Outputs) {
     outputs.done(&host, &["condition", "reset", "uplink-upgraded"]);
     outputs.done(&host, &["condition", "list"]);
     outputs.done(&host, &["rollback"]);
-    outputs.done(&host, &["rollback", "3"]);
+    outputs.done(&host, &["rollback", "3", "--force"]);
     outputs.done(&host, &["phase", "telework"]);
     outputs.done(&host, &["history"]);
     outputs.done(&host, &["restore-blocks"]);
