@@ -219,10 +219,7 @@ fn action(rule: &Rule) -> String {
     match rule.action() {
         Action::Goto(chain) => format!("goto {chain}"),
         Action::Jump(chain) => format!("jump {chain}"),
-        Action::Lookup(key, map) => match key.mask(map) {
-            Some(mask) => format!("{} & {mask} vmap @{map}", key.text()),
-            None => format!("{} vmap @{map}", key.text()),
-        },
+        Action::Lookup(key, map) => format!("{} vmap @{map}", key.asking(map)),
         Action::Priority(id) => format!("meta priority set {id}"),
         Action::Mark { mask, minor } => set_bits(*mask, minor.get().into()),
         Action::Unmark(mask) => set_bits(*mask, 0),

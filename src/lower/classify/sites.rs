@@ -6,6 +6,10 @@
 //! (`ip daddr & 255.255.255.0 vmap @mpls.sites4-24`); the others share one of ranges. Prefixes of sites do not overlap, so
 //! the order in which the maps are asked means nothing.
 //!
+//! Measured on 6.18 with 10,000 sites of /24 against one site, packets of 60 bytes: 98 % of the packets a second up and 99 % down
+//! where all are one site's (a tree: 93 % and 97 %), and 77 % and 81 % where each is another site's (a tree: 71 % and 74 %). What
+//! is lacking there is memory that no look-up spares: each packet's chain, class and queue are in no cache.
+//!
 //! What is in which map may change with each site that comes or goes. The name of the map of ranges says what is not in it,
 //! so that it is another map where prefixes come back from one of their own: a map of ranges is
 //! blind for a moment after it was changed (see [`Table::name_by_content`](crate::model::filter::Table::name_by_content)).

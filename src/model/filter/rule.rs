@@ -194,6 +194,15 @@ impl LookupKey {
         }
     }
 
+    /// What `map` is asked with, in nft's words: `ip daddr & 255.255.255.0`.
+    #[must_use]
+    pub fn asking(self, map: &MapName) -> String {
+        match self.mask(map) {
+            Some(mask) => format!("{} & {mask}", self.text()),
+            None => self.text().to_owned(),
+        }
+    }
+
     const fn family(self) -> Option<u128> {
         match self {
             Self::Device | Self::Arrival | Self::Pair => None,
