@@ -155,8 +155,7 @@ async fn answer(ask: Ask, tell: &mpsc::Sender<Asker>) {
         }
         Order::Rollback { .. } => return,
         order => {
-            let mut failure = Failure::told(serde_json::Value::Null);
-            failure.error = format!("no {}", order.words());
+            let failure = Failure::from(format!("no {}", order.words()));
             return replies.failed(failure);
         }
     };

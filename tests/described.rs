@@ -7,6 +7,7 @@
 )]
 
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 fn run(arguments: &[&str]) -> Output {
@@ -144,17 +145,59 @@ fn the_page_of_a_verb_knows_its_options() {
     assert!(told.contains("did you mean `rollback`?"), "{told}");
 }
 
+/// Writes all pages into a directory, and gives their names.
+fn pages(directory: &Path) -> Vec<String> {
+    printed(&["man", "--into", directory.to_str().unwrap()]);
+    let files = std::fs::read_dir(directory).unwrap();
+    let mut names: Vec<String> = files
+        .map(|file| file.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort_unstable();
+    names
+}
+
+#[test]
+fn all_pages_are_written_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let names = pages(directory.path());
+    let same = |name: &str, words: &[&str]| {
+        let page = std::fs::read_to_string(directory.path().join(name)).unwrap();
+        assert_eq!(page, printed(words), "{name}");
+    };
+    same("wanshift.1", &["man"]);
+    for verb in verbs() {
+        same(&format!("wanshift-{verb}.1"), &["man", &verb]);
+    }
+    same("wanshift-condition-reset.1", &["man", "condition", "reset"]);
+    // A page for each command that another page refers to, and no more.
+    let mut referred: Vec<String> = names
+        .iter()
+        .flat_map(|name| {
+            let page = plain(&std::fs::read_to_string(directory.path().join(name)).unwrap());
+            let words = page.split_whitespace().map(str::to_owned);
+            let named = words.filter_map(|word| Some(format!("{}.1", word.strip_suffix("(1)")?)));
+            named.collect::<Vec<_>>()
+        })
+        .chain(["wanshift.1".to_owned()])
+        .collect();
+    referred.sort_unstable();
+    assert_eq!(referred, names);
+    let nowhere = directory.path().join("nowhere");
+    let wrong = run(&["man", "--into", nowhere.to_str().unwrap()]);
+    assert_eq!(wrong.status.code(), Some(1));
+    let told = String::from_utf8(wrong.stderr).unwrap();
+    assert!(
+        told.contains("cannot write") && told.contains("nowhere"),
+        "{told}"
+    );
+}
+
 /// What man itself says of the pages, where it is installed.
 #[test]
 fn man_has_nothing_to_warn_of() {
     let directory = tempfile::tempdir().unwrap();
-    for verb in ["", "check", "phase"] {
-        let words: Vec<&str> = ["man", verb]
-            .into_iter()
-            .filter(|word| !word.is_empty())
-            .collect();
-        let path = directory.path().join("page.1");
-        std::fs::write(&path, printed(&words)).unwrap();
+    for name in pages(directory.path()) {
+        let path = directory.path().join(name);
         let groff = Command::new("groff")
             .args(["-man", "-Tutf8", "-ww", "-z"])
             .arg(&path)

@@ -40,7 +40,8 @@ fn ask(words: &[&str]) -> (u8, String, String) {
     let code = run(all, &mut none, &mut Output::new(&mut out, &mut err));
     assert!(!state.exists(), "it wrote");
     let text = |bytes| String::from_utf8(bytes).unwrap();
-    (code, text(out), text(err))
+    // What goes on in the next line is one line.
+    (code, text(out), text(err).replace("\n    ", " "))
 }
 
 #[track_caller]
@@ -309,7 +310,7 @@ fn whoever_may_not_read_the_store_is_told_by_the_daemon() {
                 command.args(["--socket", "/nonexistent"]);
             }
             let output = command.args(words).output().unwrap();
-            let errors = String::from_utf8_lossy(&output.stderr);
+            let errors = String::from_utf8_lossy(&output.stderr).replace("\n    ", " ");
             assert!(output.status.success(), "{errors}");
             serde_json::from_slice::<Value>(&output.stdout).unwrap()
         };

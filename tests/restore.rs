@@ -114,7 +114,11 @@ fn blocks_hold_before_there_is_a_device_and_the_daemon_takes_them_over() {
         assert_eq!(sh(COUNTER), counted);
         let held = host.run(&["restore-blocks"]);
         assert!(held.status.success());
-        assert!(String::from_utf8_lossy(&held.stderr).contains("at work"));
+        assert!(
+            String::from_utf8_lossy(&held.stderr)
+                .replace("\n    ", " ")
+                .contains("at work")
+        );
     });
 }
 
@@ -195,7 +199,9 @@ fn the_copy_serves_where_the_store_cannot_be_read() {
             let output = host.run(&["restore-blocks"]);
             (
                 output.status.code(),
-                String::from_utf8(output.stderr).unwrap(),
+                String::from_utf8(output.stderr)
+                    .unwrap()
+                    .replace("\n    ", " "),
             )
         };
         let (code, said) = alone(&text);

@@ -360,11 +360,11 @@ fn what_is_not_held_yet_is_said_or_refused_by_name() {
         let host = EdgeHost::new("0s");
         host.wanshift(&["apply"]);
         let output = host.run(&["phase", "telework"]);
-        let talk = String::from_utf8_lossy(&output.stderr);
+        let talk = String::from_utf8_lossy(&output.stderr).replace("\n    ", " ");
         assert!(!talk.contains("browsing-in-session"), "{talk}");
         host.edit("policy.d/20-telework.toml", "\"cut\"", "\"drain\"");
         let output = host.run(&["plan"]);
-        let talk = String::from_utf8_lossy(&output.stderr);
+        let talk = String::from_utf8_lossy(&output.stderr).replace("\n    ", " ");
         assert!(
             talk.contains("browsing-in-session") && talk.contains("drain_for"),
             "{talk}"
@@ -388,7 +388,7 @@ fn what_is_not_held_yet_is_said_or_refused_by_name() {
             &format!("[block.browsing-in-session]\nschedule = \"{schedule}\""),
         );
         let output = host.run(&["plan"]);
-        let talk = String::from_utf8_lossy(&output.stderr);
+        let talk = String::from_utf8_lossy(&output.stderr).replace("\n    ", " ");
         assert!(
             talk.contains("browsing-in-session") && talk.contains(word) && talk.contains(&schedule),
             "{talk}"
@@ -469,7 +469,28 @@ fn a_second_change_of_mind_goes_from_where_it_stands() {
         );
         host.wanshift(&["phase", "nominal"]);
         assert!(sh("tc class show dev wan0").contains("rate 40Mbit"));
-        assert!(host.wanshift(&["plan"]).contains("Nothing to do"));
+        assert!(host.wanshift(&["plan"]).contains("Nothing to write"));
+    });
+}
+
+/// What changes nothing in the kernel is still to come into force: another phase is entered by it.
+#[test]
+fn files_that_change_nothing_in_the_kernel_are_put_into_force() {
+    in_namespace(|| {
+        let host = EdgeHost::new("0s");
+        host.wanshift(&["apply"]);
+        let (file, telework) = ("policy.d/20-telework.toml", "mpls = \"80mbit\"");
+        host.edit(file, telework, "mpls = \"79mbit\"");
+        let planned = host.run(&["plan", "--detailed-exitcode"]);
+        assert_eq!(planned.status.code(), Some(2));
+        let planned = String::from_utf8(planned.stdout).unwrap();
+        for line in ["files are others than those in force", "Nothing to write"] {
+            assert!(planned.contains(line), "{planned}");
+        }
+        let applied = host.wanshift(&["apply"]);
+        assert!(applied.contains("policy files are in force"), "{applied}");
+        let planned = json(&host.wanshift(&["--json", "plan", "--detailed-exitcode"]));
+        assert_eq!(planned["files"], "in_force", "{planned}");
     });
 }
 

@@ -8,7 +8,7 @@ mod talk;
 pub use request::{Insist, Order, Request, SchemaVersion};
 pub use status::{
     BlockState, BlockStatus, CircuitStatus, ClassStatus, ConditionStatus, DaemonFacts,
-    DirectionStatus, FileFacts, LastChange, Line, Outcome, Pending, PhaseFacts, PolicyFacts,
+    DirectionStatus, FileFacts, Holds, LastChange, Line, Outcome, Pending, PhaseFacts, PolicyFacts,
     Problem, Repairs, Sampling, Shifting, Stage, Status, Stuck,
 };
-pub use talk::{Answer, Failure, Milestone, Reply, Silent, Talk};
+pub use talk::{Answer, Failure, Milestone, Reply, Silent, Talk, WrongFiles};

@@ -38,6 +38,9 @@ pub struct Status {
     pub conditions: Vec<ConditionStatus>,
     /// The change that is undone unless it is confirmed.
     pub pending: Option<Pending>,
+    /// Whether the policy files are those that were taken back: they stay out of force until somebody orders them again.
+    #[serde(default)]
+    pub files_taken_back: bool,
     /// The change that was to be taken back and could not be, so far.
     #[serde(default)]
     pub stuck: Option<Stuck>,
@@ -150,7 +153,10 @@ pub struct FileFacts {
 pub struct PhaseFacts {
     /// Its name.
     pub name: PhaseName,
-    /// Since when it holds.
+    /// How much of it the kernel is to hold.
+    #[serde(default)]
+    pub holds: Holds,
+    /// Since when it holds, or that much of it.
     pub since: Timestamp,
     /// Who entered it.
     pub by: String,
@@ -160,6 +166,19 @@ pub struct PhaseFacts {
     pub until: Option<String>,
     /// The way that is being gone at this moment.
     pub shifting: Option<Shifting>,
+}
+
+/// How much of a phase the kernel is to hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Holds {
+    /// All of it.
+    #[default]
+    Whole,
+    /// Its blocks: the shaping was taken out.
+    Blocks,
+    /// Nothing: all was taken out.
+    Nothing,
 }
 
 /// The way into a phase.

@@ -67,23 +67,35 @@ impl Answer {
 /// Why something failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// What was attempted and why not; empty where people were told already.
+    /// What was attempted and why not.
     pub error: String,
     /// The causes, each the next one's.
     pub because: Vec<String>,
-    /// What programs are told beside it, or instead of it where people were told already.
-    pub json: Option<Value>,
+    /// What to do about it.
+    #[serde(default)]
+    pub help: Option<String>,
+    /// What is wrong with the policy files, where it is that.
+    #[serde(default)]
+    pub files: Option<Box<WrongFiles>>,
+}
+
+/// Why policy files do not load.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WrongFiles {
+    /// All that is wrong, drawn for people.
+    pub drawn: String,
+    /// The same for programs: a list of [`Fault`](crate::policy::Fault).
+    pub faults: Value,
+    /// What is worth a look beside it: a list of [`Note`](crate::check::Note).
+    pub notes: Value,
 }
 
 impl Failure {
-    /// One of which people were told already; programs are told `json`.
+    /// The same with what to do about it.
     #[must_use]
-    pub const fn told(json: Value) -> Self {
-        Self {
-            error: String::new(),
-            because: Vec::new(),
-            json: Some(json),
-        }
+    pub fn with_help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
     }
 }
 
@@ -108,7 +120,8 @@ impl<E: Into<Box<dyn Error>>> From<E> for Failure {
         Self {
             error: error.to_string(),
             because,
-            json: None,
+            help: None,
+            files: None,
         }
     }
 }

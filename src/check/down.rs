@@ -18,8 +18,9 @@ pub(super) fn notes(policy: &Policy) -> Vec<Note> {
         &policy.host().origin,
         "what arrives for this host itself (a proxy's fetches, a tunnel's packets, downloads) is not shaped down, only what it forwards"
             .to_owned(),
-        "where that is much, leave room for it in the splits' `down`",
-    )];
+        "where that is much, leave room for it in what circuits are given `down`",
+    )
+    .of_a_limit()];
     let pools = policy.pools().values();
     notes.extend(pools.filter_map(|pool| without_room(policy, pool)));
     let circuits = policy.circuits().values();

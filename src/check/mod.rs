@@ -30,6 +30,16 @@ use crate::units::Direction;
 /// The largest packet that segmentation offload hands down in one piece, in bytes.
 const GSO: u64 = 65_536;
 
+/// What a note is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// It goes where the files or the host are put right.
+    Advice,
+    /// It says what wanshift does not do, whatever the files say.
+    Limit,
+}
+
 /// Something that is worth a look.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Note {
@@ -38,6 +48,8 @@ pub struct Note {
     /// Where in it; `None` where the file as a whole is meant.
     #[serde(flatten)]
     pub position: Option<Position>,
+    /// What it is for.
+    pub kind: Kind,
     /// What was noticed.
     pub message: String,
     /// What to do about it.
@@ -57,6 +69,7 @@ impl Note {
         Self {
             file: file.into(),
             position: None,
+            kind: Kind::Advice,
             message: message.into(),
             help: help.into(),
             related: Vec::new(),
@@ -68,6 +81,12 @@ impl Note {
             position: Some(Position::from(origin)),
             ..Self::of_file(Arc::clone(&origin.file), message, help)
         }
+    }
+
+    /// The same of what no file could mend.
+    fn of_a_limit(mut self) -> Self {
+        self.kind = Kind::Limit;
+        self
     }
 
     /// The same with another place that has to do with it, and what is to be seen there.

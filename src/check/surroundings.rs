@@ -31,6 +31,36 @@ pub fn is_of(policy: &Policy, around: &Surroundings) -> bool {
     circuits.all(|circuit| around.device(&circuit.device).is_some())
 }
 
+/// A note for each circuit whose device is not on the host that shows `around`, where it has one of them at least:
+/// elsewhere the policy is for another host.
+#[must_use]
+pub fn without_device(policy: &Policy, around: &Surroundings) -> Vec<Note> {
+    let circuits = policy.circuits().values();
+    let (here, absent): (Vec<_>, Vec<_>) =
+        circuits.partition(|circuit| around.device(&circuit.device).is_some());
+    if here.is_empty() {
+        return Vec::new();
+    }
+    absent
+        .into_iter()
+        .map(|circuit| {
+            let device = &circuit.device;
+            let here = around.devices.values().map(|here| here.name.as_str());
+            let help = match nearest(device.as_str(), here) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => {
+                    "the daemon goes on without it, and takes it in once it is there".to_owned()
+                }
+            };
+            let message = format!(
+                "circuit `{}`: there is no device `{device}` here",
+                circuit.name
+            );
+            Note::at(&circuit.origin, message, help)
+        })
+        .collect()
+}
+
 /// The policy's devices on this host.
 struct Own<'a> {
     policy: &'a Policy,

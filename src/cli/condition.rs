@@ -10,7 +10,7 @@ pub enum What {
     List,
     /// Make a condition false again; what made it true no longer counts
     Reset {
-        /// The condition
+        /// The condition, as the policy names it
         name: ConditionName,
     },
 }

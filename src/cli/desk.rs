@@ -12,16 +12,27 @@ use crate::clock::{Clock, SystemClock, boot_id};
 use crate::control;
 use crate::control::client::{self, ClientError};
 use crate::executor::change::take_out;
+use crate::keeper::classes::{Shown, classes};
 use crate::keeper::early::forget_copy;
 use crate::keeper::footing::{self, Footing};
 use crate::keeper::take_out::TornDown;
 use crate::keeper::{Came, Ground, Keeper, words};
-use crate::store::{Lock, LockError, Store};
+use crate::store::{Lock, LockError, RecordState, Store};
+
+/// What people are told of what an order came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// What who carried it out says.
+    Answer,
+    /// Of how things are the classes, all of them.
+    Classes,
+}
 
 /// Has `order` carried out, and tells what came of it.
 pub fn order(
     global: &Global,
     order: Order,
+    told: Told,
     open: OpenKernel<'_>,
     output: &mut Output<'_>,
 ) -> Result<u8, Failure> {
@@ -35,16 +46,27 @@ pub fn order(
         on_behalf_of: place::behind(),
         style: output.style(),
     };
-    let answer = match by_daemon(global, &request, output)? {
+    let mut answer = match by_daemon(global, &request, output)? {
         Some(answer) => answer,
         None => here(global, &request, open, output)?,
     };
-    output.answer(&answer)?;
-    if is_status {
-        let status: Status = serde_json::from_value(answer.json)?;
-        return Ok(u8::from(!status.healthy));
+    if !is_status {
+        output.answer(&answer)?;
+        return Ok(0);
     }
-    Ok(0)
+    let status: Status = serde_json::from_value(answer.json.clone())?;
+    if told == Told::Classes {
+        let lines = classes(&status, Shown::All);
+        // The first is empty: it parts them from what comes before in a whole status.
+        answer.text = if lines.is_empty() {
+            "Nothing is shaped now: there are no classes.\n".to_owned()
+        } else {
+            let lines = lines.iter().skip(1);
+            lines.map(|line| format!("{line}\n")).collect()
+        };
+    }
+    output.answer(&answer)?;
+    Ok(u8::from(!status.healthy))
 }
 
 /// What a daemon answers; none where none runs.
@@ -91,7 +113,10 @@ fn here(
         ..
     } = &request.order
     {
-        return Err("nobody would undo it: --confirm-within needs the daemon, and none runs; start it (systemctl start wanshift), or leave the flag out; nothing was written".into());
+        return Err(Failure::from(
+            "nobody would undo it: --confirm-within needs the daemon, and none runs; nothing was written",
+        )
+        .with_help("start it (`systemctl start wanshift`), or leave the flag out"));
     }
     let teardown = request.order == Order::Teardown;
     let mut keeper = match keeper(global, request, open, output) {
@@ -116,8 +141,12 @@ fn here(
         let driven = drive(&mut keeper, &interrupted, output)?;
         let more = driven.and_then(|answer| answer.json.get("writes")?.as_u64());
         let writes = writes.saturating_add(usize::try_from(more.unwrap_or_default())?);
+        let how = match record.state {
+            RecordState::Applying | RecordState::Unconfirmed | RecordState::Done => "finished",
+            RecordState::Undoing | RecordState::Stuck | RecordState::Undone => "taken back",
+        };
         let what = record.change.what;
-        output.say(&format!("finished `{what}`: {}", words::writes(writes)));
+        output.say(&format!("{how}: `{what}`, {}", words::writes(writes)));
         keeper.finished_first(what, writes);
     }
     match keeper.ask(request, &place::actor(), output)? {
@@ -152,7 +181,7 @@ fn keeper(
         Ok(state) => state,
         // What is wrong with the host's file is told with all the rest.
         Err(failure) => {
-            crate::keeper::files::from(global.config(), request.style, output)?;
+            crate::keeper::files::from(global.config(), request.style)?;
             return Err(Refused::Failed(failure));
         }
     };

@@ -12,7 +12,7 @@ use crate::api::{Failure, Talk};
 use crate::check::surroundings::is_of;
 use crate::executor::survey::learn;
 use crate::explain::{Asked, Explanation, Path, Side, World, explain as answers, possible, text};
-use crate::keeper::files::told;
+use crate::keeper::files::wrong;
 use crate::kernel::{Kernel, KernelError, Route, Scope};
 use crate::load::{Choice, Trust, load};
 use crate::lower::rules;
@@ -109,13 +109,11 @@ pub fn explain(
 }
 
 /// The policy of the files: whoever may read them may ask.
-fn files(global: &Global, output: &mut Output<'_>) -> Result<Policy, Failure> {
+fn files(global: &Global, output: &Output<'_>) -> Result<Policy, Failure> {
     let style = output.style();
     let choice = Choice::Directory(global.config().to_owned());
-    let loaded =
-        load(&choice, Trust::Read).map_err(|faults| told(&faults, &[], &[], style, output))?;
-    read(&loaded.sources)
-        .map_err(|faults| told(&faults, &loaded.sources, &loaded.notes, style, output))
+    let loaded = load(&choice, Trust::Read).map_err(|faults| wrong(&faults, &[], &[], style))?;
+    read(&loaded.sources).map_err(|faults| wrong(&faults, &loaded.sources, &loaded.notes, style))
 }
 
 /// The kernel, where this host is the policy's and can be looked at.

@@ -1,4 +1,6 @@
-//! `wanshift man`: a page for `man`, of the program or of one of its verbs.
+//! `wanshift man`: a page for `man`, of the program or of one of its verbs; or all of them, as files.
+
+use std::path::{Path, PathBuf};
 
 use clap::error::ErrorKind;
 use clap::{Args, Command, CommandFactory};
@@ -14,6 +16,9 @@ use crate::policy::nearest;
 pub struct ManArgs {
     /// The verb, such as `phase` or `condition reset` [default: the page of the program]
     verb: Vec<String>,
+    /// Write all pages into this directory instead, a file for the program and for each verb
+    #[arg(long, value_name = "DIR", conflicts_with = "verb")]
+    into: Option<PathBuf>,
 }
 
 /// What the program exits with.
@@ -57,6 +62,10 @@ const PATHS: [(&str, &str); 4] = [
 pub fn man(args: &ManArgs, output: &mut Output<'_>) -> Result<u8, Failure> {
     let mut program = Cli::command();
     program.build();
+    if let Some(directory) = &args.into {
+        all(&program, directory, Of::Program)?;
+        return Ok(0);
+    }
     let mut command = &program;
     for word in &args.verb {
         let Some(verb) = command.find_subcommand(word) else {
@@ -65,8 +74,32 @@ pub fn man(args: &ManArgs, output: &mut Output<'_>) -> Result<u8, Failure> {
         };
         command = verb;
     }
-    output.text_result(&page(command, args.verb.is_empty())?)?;
+    let of = if args.verb.is_empty() {
+        Of::Program
+    } else {
+        Of::Verb
+    };
+    output.text_result(&page(command, of)?)?;
     Ok(0)
+}
+
+/// What a page is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Of {
+    Program,
+    Verb,
+}
+
+/// Writes the page of a command, and of each verb below it, into a directory.
+fn all(command: &Command, directory: &Path, of: Of) -> Result<(), Failure> {
+    let name = command.get_display_name().unwrap_or(command.get_name());
+    let path = directory.join(format!("{name}.1"));
+    std::fs::write(&path, page(command, of)?)
+        .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    command
+        .get_subcommands()
+        .filter(|verb| verb.get_name() != "help")
+        .try_for_each(|verb| all(verb, directory, Of::Verb))
 }
 
 fn unknown(command: &Command, word: &str) -> clap::Error {
@@ -80,7 +113,7 @@ fn unknown(command: &Command, word: &str) -> clap::Error {
     Cli::command().error(ErrorKind::InvalidValue, message)
 }
 
-fn page(command: &Command, is_program: bool) -> Result<String, Failure> {
+fn page(command: &Command, of: Of) -> Result<String, Failure> {
     let mut text = Vec::new();
     let man = Man::new(command.clone()).manual("wanshift");
     man.render_title(&mut text)?;
@@ -91,7 +124,7 @@ fn page(command: &Command, is_program: bool) -> Result<String, Failure> {
     if command.has_subcommands() {
         man.render_subcommands_section(&mut text)?;
     }
-    if is_program {
+    if of == Of::Program {
         let mut more = Roff::new();
         let environment = command.get_arguments().filter_map(|argument| {
             let name = argument.get_env()?.to_string_lossy().into_owned();

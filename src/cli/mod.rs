@@ -8,6 +8,7 @@ mod completions;
 mod condition;
 mod desk;
 mod explain;
+mod failure;
 mod man;
 mod output;
 mod place;
@@ -17,6 +18,7 @@ mod render;
 mod restore;
 mod run;
 mod schema;
+mod shapes;
 mod ssh;
 
 use std::ffi::OsString;
@@ -35,7 +37,7 @@ use crate::model::names::{EventName, PhaseName};
 /// Moves WAN capacity from one circuit to another while people work over both, and puts it back.
 #[derive(Debug, Parser)]
 #[command(name = PROGRAM, version, about, disable_help_subcommand = true)]
-#[command(arg_required_else_help = true, max_term_width = 100)]
+#[command(arg_required_else_help = true, term_width = 80)]
 pub struct Cli {
     #[command(flatten)]
     global: Global,
@@ -44,17 +46,21 @@ pub struct Cli {
 }
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every verb")]
 struct Global {
     /// Directory with host.toml and policy.d/ [default: /etc/wanshift]
     #[arg(long, global = true, value_name = "DIR", env = "WANSHIFT_CONFIG")]
+    #[arg(hide_env_values = true)]
     config: Option<PathBuf>,
     /// Directory for what must outlive a restart [default: /var/lib/wanshift, or what host.toml says]
     #[arg(long, global = true, value_name = "DIR", env = "WANSHIFT_STATE")]
+    #[arg(hide_env_values = true)]
     state: Option<PathBuf>,
     /// Socket of the daemon [default: /run/wanshift/wanshift.sock, or what host.toml says]
     #[arg(long, global = true, value_name = "PATH", env = "WANSHIFT_SOCKET")]
+    #[arg(hide_env_values = true)]
     socket: Option<PathBuf>,
-    /// Print results as JSON
+    /// Print the result, or why there is none, as JSON on stdout; `wanshift schema VERB` describes it
     #[arg(long, global = true)]
     json: bool,
 }
@@ -73,38 +79,42 @@ const CONFIG: &str = "/etc/wanshift";
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Read host and policy files and say all that is wrong with them; no root, any path
+    /// Read host and policy files and say all that is wrong with them; needs no root
     Check(check::CheckArgs),
     /// Show what would change in this kernel and why, class by class; writes nothing
     Plan(plan::PlanArgs),
-    /// Say which circuit, class and block a connection meets, and why; no root
+    /// Say which circuit, class and block a connection meets, and why; needs no root
     Explain(explain::ExplainArgs),
     /// Print what the policy comes to as commands of tc, or as rules of nft; writes nothing
     Render(render::RenderArgs),
     /// Make the kernel hold what the policy files say for the present phase
     Apply(ChangeArgs),
-    /// Enter a phase, over its ramp where it has one
+    /// Enter a phase of the policy, in small steps where it has a ramp
     Phase {
-        /// The phase to enter
+        /// The phase to enter, as the policy names it
         name: PhaseName,
         #[command(flatten)]
         args: ChangeArgs,
     },
-    /// Have the change stay that would be undone by itself
+    /// Have the change stay that is undone unless it is confirmed
     Confirm,
     /// Go back to what held before the last change
     Rollback {
         /// How many changes to go back
         #[arg(default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
         changes: u32,
-        /// Go on even where that would cut the ssh session that it is ordered from
+        /// Go on even where that would cut the ssh session that it is ordered from, or take everything out
         #[arg(long)]
         force: bool,
     },
     /// Show the changes of the past: when, who, what, from which files
     History,
     /// Show what holds, why, and since when; exits with 1 where something is not as it should be
-    Status,
+    Status {
+        /// Show all classes, what each is promised, and what it carries and drops, instead
+        #[arg(long)]
+        classes: bool,
+    },
     /// Report that something happened that conditions wait for
     Event {
         /// The event, as conditions of the policy name it
@@ -115,17 +125,17 @@ enum Verb {
         #[command(subcommand)]
         what: Option<condition::What>,
     },
-    /// Take everything of ours out of the kernel
+    /// Take everything of wanshift's out of the kernel
     Teardown {
         /// Take the shaping out alone; what is blocked stays blocked
         #[arg(long)]
         shaping_only: bool,
     },
-    /// Block what is to be blocked, early at boot: adds to the packet filter, and only where nothing of ours is in it
+    /// Have the packet filter block again what was blocked, early at boot; for the unit that does so
     RestoreBlocks,
-    /// Be the daemon: hold what should hold, as time passes and the operator acts
+    /// Be the daemon, in the foreground: keep the kernel as the policy says, by date, event and order
     Run(run::RunArgs),
-    /// Print what files may say as JSON Schema (draft 2020-12), for editors
+    /// Print what files may say, or what a verb prints with --json, as JSON Schema (draft 2020-12)
     Schema(schema::SchemaArgs),
     /// Print what a shell needs to complete verbs and options
     Completions(completions::CompletionsArgs),
@@ -135,7 +145,7 @@ enum Verb {
 
 #[derive(Debug, Args)]
 struct ChangeArgs {
-    /// Undo it unless `wanshift confirm` comes in this time after it is done, for example 10m
+    /// Undo it unless `wanshift confirm` comes within this time after it is done, for example 10m; needs the daemon
     #[arg(long, value_name = "TIME", value_parser = place::time)]
     confirm_within: Option<Duration>,
     /// Go on even where that would cut the ssh session that it is ordered from
@@ -156,6 +166,12 @@ pub fn run(
     kernel: OpenKernel<'_>,
     output: &mut Output<'_>,
 ) -> u8 {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    // Who asks for JSON is told in JSON, too, that he asks wrongly.
+    let words = arguments.iter().take_while(|word| *word != "--");
+    if words.into_iter().any(|word| word == "--json") {
+        output.set_format(Format::Json);
+    }
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => return output.usage(&error),
@@ -165,7 +181,7 @@ pub fn run(
     }
     let global = &cli.global;
     let outcome = match (order(&cli.verb), &cli.verb) {
-        (Some(order), _) => desk::order(global, order, kernel, output),
+        (Some(order), verb) => desk::order(global, order, told(verb), kernel, output),
         (None, Verb::Check(args)) => check::check(global, args, kernel, output),
         (None, Verb::Plan(args)) => plan::plan(global, args, kernel, output),
         (None, Verb::Explain(args)) => explain::explain(global, args, kernel, output),
@@ -178,6 +194,15 @@ pub fn run(
         (None, _) => Ok(0),
     };
     outcome.unwrap_or_else(|failure| output.failure(&failure))
+}
+
+/// What people are told of what an order came to.
+const fn told(verb: &Verb) -> desk::Told {
+    if matches!(verb, Verb::Status { classes: true }) {
+        desk::Told::Classes
+    } else {
+        desk::Told::Answer
+    }
 }
 
 /// What a verb orders; none where it looks by itself.
@@ -198,7 +223,7 @@ fn order(verb: &Verb) -> Option<Order> {
             force: insist(*force),
         },
         Verb::History => Order::History,
-        Verb::Status => Order::Status,
+        Verb::Status { .. } => Order::Status,
         Verb::Event { name } => Order::Event { name: name.clone() },
         Verb::Condition {
             what: Some(condition::What::Reset { name }),

@@ -1,11 +1,14 @@
 //! Where a verb's words go: results to stdout, talk to stderr; a reader who has gone away is no error.
 
-use std::io::{ErrorKind, IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
 
+use clap::error::ErrorKind;
 use serde::Serialize;
 
+use super::failure::{Failed, help};
 use crate::api::{Answer, Failure, Milestone, Talk};
 use crate::policy::Style;
+use crate::units::lines::{WIDTH, fitted};
 
 /// The form of results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,8 +77,13 @@ impl<'a> Output<'a> {
         self.format
     }
 
-    /// A result: as text, or as JSON where that was asked for.
+    /// A result: as text in lines that fit, or as JSON where that was asked for.
     pub(super) fn result<T: Serialize>(&mut self, result: &T, text: &str) -> Result<(), Failure> {
+        self.verbatim(result, &fitted(text))
+    }
+
+    /// The same where the text is a file in a language of its own.
+    pub(super) fn verbatim<T: Serialize>(&mut self, result: &T, text: &str) -> Result<(), Failure> {
         match self.format {
             Format::Text => self.print(text),
             Format::Json => {
@@ -108,7 +116,7 @@ impl<'a> Output<'a> {
             .write_all(text.as_bytes())
             .and_then(|()| self.out.flush())
         {
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             outcome => Ok(outcome?),
         }
     }
@@ -125,58 +133,72 @@ impl<'a> Output<'a> {
         self.result(&answer.json, &answer.text)
     }
 
+    /// That it failed: to stderr, and as JSON to stdout where that was asked for.
     pub(super) fn failure(&mut self, failure: &Failure) -> u8 {
         if self.format == Format::Json {
-            let own = failure.json.clone();
-            let error = own.unwrap_or_else(
-                || serde_json::json!({ "error": failure.error, "because": failure.because }),
-            );
-            let _ = self.result(&error, "");
+            // A reader who has gone away is told nothing more.
+            let _ = self.result(&Failed::order(failure), "");
         }
-        if failure.error.is_empty() {
-            return 1;
+        match (&failure.files, self.format) {
+            (Some(files), Format::Text) => self.drawn(&files.drawn),
+            (Some(_), Format::Json) | (None, Format::Text | Format::Json) => {
+                self.say(&format!("error: {}", failure.error));
+                for cause in &failure.because {
+                    self.say(&format!("  because: {cause}"));
+                }
+                if let Some(help) = help(failure) {
+                    self.say(&format!("  help: {help}"));
+                }
+            }
         }
-        let told = |words: &str| {
-            let mut all = std::iter::once(&failure.error).chain(&failure.because);
-            all.any(|text| text.contains(words))
-        };
-        let denied = told("ermission denied") || told("not permitted");
-        let help = if denied && !nix::unistd::Uid::effective().is_root() {
-            "\n  help: run it as root; `wanshift check` works without"
-        } else {
-            ""
-        };
-        let because: String = failure
-            .because
-            .iter()
-            .map(|cause| format!("\n  because: {cause}"))
-            .collect();
-        self.say(&format!("error: {}{because}{help}", failure.error));
         1
     }
 
+    /// A command line that is wrong, or one that asks for help.
     pub(super) fn usage(&mut self, error: &clap::Error) -> u8 {
-        let text = error.render();
-        let _ = if error.use_stderr() {
-            write!(self.err, "{text}")
+        let text = error.render().to_string();
+        let code = u8::try_from(error.exit_code()).unwrap_or(2);
+        if !error.use_stderr() {
+            let _ = self.print(&text);
+            return code;
+        }
+        if self.format == Format::Json {
+            let no_verb = matches!(
+                error.kind(),
+                ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand
+            );
+            let (message, help) = if no_verb {
+                ("a verb is missing", Some("`wanshift --help` lists them"))
+            } else {
+                let text = text.trim().trim_start_matches("error: ");
+                let parts = text.split_once("\n\n");
+                parts.map_or((text, None), |(message, rest)| (message, Some(rest)))
+            };
+            let _ = self.result(&Failed::usage(message, help), "");
+            self.say(&format!("error: {message}"));
         } else {
-            write!(self.out, "{text}")
-        };
-        u8::try_from(error.exit_code()).unwrap_or(2)
+            self.drawn(text.trim_end());
+        }
+        code
+    }
+
+    /// Talk that is drawn: it stands as it is, however wide.
+    pub(super) fn drawn(&mut self, text: &str) {
+        self.end_line();
+        let _ = writeln!(self.err, "{text}");
     }
 }
 
 impl Talk for Output<'_> {
-    /// To stderr.
+    /// To stderr, in lines that fit.
     fn say(&mut self, line: &str) {
-        self.end_line();
-        let _ = writeln!(self.err, "{line}");
+        self.drawn(&fitted(line));
     }
 
     fn text(&mut self, text: &str) {
         if self.format == Format::Text {
             // A reader who has gone away is told nothing more.
-            let _ = self.print(text);
+            let _ = self.print(&fitted(text));
         }
     }
 
@@ -186,6 +208,11 @@ impl Talk for Output<'_> {
         self.line = match (self.screen, milestone) {
             (Screen::Terminal, Milestone::Step) => Line::Live,
             (Screen::Terminal | Screen::Lines, _) => Line::Ended,
+        };
+        let line = match (self.screen, milestone) {
+            // One line is all that can be written again.
+            (Screen::Terminal, Milestone::Step) => line.chars().take(WIDTH).collect(),
+            (Screen::Terminal | Screen::Lines, _) => fitted(line),
         };
         let _ = match (self.screen, milestone) {
             (Screen::Terminal, Milestone::Step) => write!(self.err, "\r\x1b[2K{line}"),

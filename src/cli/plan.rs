@@ -1,5 +1,7 @@
 //! `wanshift plan`: what would change, and why. Writes nothing.
 
+use std::sync::Arc;
+
 use clap::Args;
 
 use super::output::Output;
@@ -8,11 +10,12 @@ use crate::api::{Failure, Talk};
 use crate::clock::{Clock, SystemClock, boot_id};
 use crate::executor::survey::prospect;
 use crate::keeper::alter::{Stance, engine, present_phase};
-use crate::keeper::plan::{describe, text};
+use crate::keeper::plan::{FilesAre, describe, text};
 use crate::keeper::{files, known, words};
 use crate::kernel::Scope;
 use crate::model::names::PhaseName;
-use crate::store::{Lock, Store};
+use crate::store::{Confirm, Lock, Record, RecordState, Store, hash};
+use crate::units::Moment;
 
 #[derive(Debug, Args)]
 pub struct PlanArgs {
@@ -30,15 +33,24 @@ pub fn plan(
     kernel: OpenKernel<'_>,
     output: &mut Output<'_>,
 ) -> Result<u8, Failure> {
-    let policy = files::from(global.config(), output.style(), output)?.policy;
+    let files = files::from(global.config(), output.style())?;
+    let policy = Arc::clone(&files.policy);
     let state = place::state(global)?;
     let store = Store::read(&state)?;
     let unfinished = store.as_ref().map(Store::unfinished).transpose()?.flatten();
     // A daemon always has the lock: it is at work where a change is on its way.
     let holder = Lock::holder(&state);
+    let boot = boot_id()?;
+    let (waits, unfinished) = match unfinished {
+        Some(record) if waits_still(&record, &boot, SystemClock.now()) => (Some(record), None),
+        unfinished => (None, unfinished),
+    };
+    let daemon = holder
+        .as_ref()
+        .is_some_and(|holder| place::is_daemon(holder));
     let idle = unfinished.is_none();
     let cut_off = unfinished.filter(|_| holder.is_none());
-    let at_work = holder.filter(|holder| !(idle && place::is_daemon(holder)));
+    let at_work = holder.filter(|_| !(idle && daemon));
     let mut kernel = kernel()?;
     let ids = store
         .as_ref()
@@ -46,6 +58,10 @@ pub fn plan(
         .transpose()?
         .unwrap_or_default();
     let intent = store.as_ref().map(Store::intent).transpose()?.flatten();
+    let files = match &store {
+        Some(store) => FilesAre::by(store, &hash(&files.facts()))?,
+        None => FilesAre::InForce,
+    };
     let phase_now = intent.as_ref().map(|intent| intent.phase.clone());
     // The next apply finishes first what was cut off, and goes on from there.
     let left_in = cut_off.as_ref().map(words::phase_after);
@@ -73,7 +89,7 @@ pub fn plan(
             &policy,
             store.as_ref(),
             known.readings.date,
-            &boot_id()?,
+            &boot,
             SystemClock.now(),
         )?
         .standing,
@@ -82,6 +98,7 @@ pub fn plan(
     let mut result = describe(
         &prospect,
         phase_now,
+        files,
         kernel.as_mut(),
         known.readings.date,
         words::Follow::ByHand,
@@ -100,9 +117,15 @@ pub fn plan(
     if let Some(record) = &cut_off {
         output.say(&format!(
             "note: {}; the next apply finishes it first",
-            words::cut_off(record, &boot_id()?, &policy.host().timezone)
+            words::cut_off(record, &boot, &policy.host().timezone)
         ));
         result.cut_off = Some(record.change.what.clone());
+    }
+    if let Some(record) = &waits {
+        output.say(&format!(
+            "note: {}: any other change is refused until `wanshift confirm` or `wanshift rollback`",
+            words::cut_off(record, &boot, &policy.host().timezone)
+        ));
     }
     if let Some(holder) = &at_work {
         output.say(&format!(
@@ -119,4 +142,12 @@ pub fn plan(
     } else {
         0
     })
+}
+
+/// Whether `record` is of a change that reached its goal and may still be confirmed.
+fn waits_still(record: &Record, boot: &str, now: Moment) -> bool {
+    let in_time = |confirm: Confirm| confirm.until > now;
+    record.state == RecordState::Unconfirmed
+        && record.change.boot == boot
+        && record.change.confirm.is_some_and(in_time)
 }

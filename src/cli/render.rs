@@ -65,7 +65,7 @@ pub fn render(
     kernel: OpenKernel<'_>,
     output: &mut Output<'_>,
 ) -> Result<u8, Failure> {
-    let policy = files::on_paper(global.config(), output.style(), output)?.policy;
+    let policy = files::on_paper(global.config(), output.style())?.policy;
     let phase = args.phase.as_ref().unwrap_or_else(|| policy.start());
     let required = policy
         .phases()
@@ -98,7 +98,7 @@ pub fn render(
         What::Tc => shaping(&lowered, &facts, &mut rendered),
         What::Nft => rules(&lowered, &rendered),
     };
-    output.result(&rendered, &rendered.text)?;
+    output.verbatim(&rendered, &rendered.text)?;
     Ok(0)
 }
 

@@ -4,7 +4,7 @@ use super::output::Output;
 use super::{Global, OpenKernel, place};
 use crate::api::{Answer, Failure, Talk};
 use crate::clock::{SystemClock, boot_id};
-use crate::keeper::early::restore;
+use crate::keeper::early::{Restored, restore};
 use crate::store::{Lock, LockError};
 
 pub fn restore_blocks(
@@ -19,6 +19,8 @@ pub fn restore_blocks(
             Ok(lock) => Some(lock),
             Err(held @ LockError::Held { .. }) => {
                 output.say(&format!("note: {held}; it sees to the blocks itself"));
+                let by = held.to_string();
+                output.result(&Restored::AtWork { by }, "")?;
                 return Ok(0);
             }
             // A disk that cannot be written yet can be read.

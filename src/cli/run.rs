@@ -9,6 +9,7 @@ use super::output::Output;
 use super::{Global, place};
 use crate::api::Failure;
 use crate::daemon::{self, Settings};
+use crate::http::on_loopback;
 use crate::keeper::files;
 use crate::model::daemon::{Daemon, OnExit};
 
@@ -20,9 +21,9 @@ const SAMPLE: Duration = Duration::from_secs(1);
 #[derive(Debug, Args)]
 pub struct RunArgs {
     /// Address of this host's loopback to serve metrics at [default: 127.0.0.1:9817, or what host.toml says]
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = of_this_host)]
     http: Option<SocketAddr>,
-    /// How often counters are read [default: 1s, or what host.toml says]
+    /// How far apart counters are read [default: 1s, or what host.toml says]
     #[arg(long, value_name = "TIME", value_parser = place::time)]
     sample: Option<Duration>,
     /// What to do with the kernel at the end [default: leave, or what host.toml says]
@@ -34,14 +35,24 @@ pub struct RunArgs {
 enum Exit {
     /// Leave it as it is
     Leave,
-    /// Take everything of ours out of it
+    /// Take everything of wanshift's out of it
     Teardown,
+}
+
+fn of_this_host(text: &str) -> Result<SocketAddr, String> {
+    let address = text
+        .parse()
+        .map_err(|_| "write for example 127.0.0.1:9817".to_owned())?;
+    match on_loopback(address) {
+        Ok(()) => Ok(address),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 pub fn run(global: &Global, args: &RunArgs, output: &mut Output<'_>) -> Result<u8, Failure> {
     // A policy that does not load keeps no daemon from holding the last good one; what it says of the daemon itself
     // is then as if it were not said, but for where its state and its socket are.
-    let daemon = files::from(global.config(), output.style(), output)
+    let daemon = files::from(global.config(), output.style())
         .map(|files| files.policy.daemon().clone())
         .unwrap_or_else(|_| Daemon::default());
     let on_exit = match args.on_exit {

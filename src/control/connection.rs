@@ -241,6 +241,7 @@ fn failure(error: String) -> Failure {
     Failure {
         error,
         because: Vec::new(),
-        json: None,
+        help: None,
+        files: None,
     }
 }

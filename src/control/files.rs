@@ -147,15 +147,19 @@ pub(super) fn make(path: &Path, access: Access) -> Result<(UnixListener, SocketF
             failed("listen at", path)(error)
         }
     })?;
-    let file = fs::symlink_metadata(path).map_err(failed("look at", path))?;
+    let made = fs::symlink_metadata(path).map_err(failed("look at", path))?;
     let file = SocketFile {
         path: path.to_owned(),
-        made: (file.dev(), file.ino()),
+        made: (made.dev(), made.ino()),
     };
     let mode = match access {
         Access::Owner => 0o600,
         Access::Group(group) => {
-            chown(path, None, Some(group)).map_err(failed("give the group its right to", path))?;
+            // As a service it is the group's from the beginning, and no owner may be changed.
+            if made.gid() != group.as_raw() {
+                chown(path, None, Some(group))
+                    .map_err(failed("give the group its right to", path))?;
+            }
             0o660
         }
         Access::All => 0o666,

@@ -67,7 +67,8 @@ impl Peer {
                 ),
             },
             because: Vec::new(),
-            json: None,
+            help: None,
+            files: None,
         })
     }
 

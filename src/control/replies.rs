@@ -114,7 +114,7 @@ mod tests {
         replies.say("one more");
         assert_eq!(replies.asker(), Asker::Gone);
         replies.say("and none of these");
-        replies.failed(Failure::told(serde_json::Value::Null));
+        replies.failed(Failure::from("no"));
         let mut waiting = 0;
         while let Ok(reply) = outgoing.queue.try_recv() {
             assert_eq!(reply, Reply::Say(waiting.to_string()));
@@ -129,6 +129,6 @@ mod tests {
         assert_eq!(replies.asker(), Asker::Listens);
         drop(outgoing);
         assert_eq!(replies.asker(), Asker::Gone);
-        replies.failed(Failure::told(serde_json::Value::Null));
+        replies.failed(Failure::from("no"));
     }
 }

@@ -331,7 +331,10 @@ impl Executor<'_> {
             Ok(writes) => {
                 let at = self.clock.date();
                 match record.change.confirm {
-                    Some(_) => self.store.reach(record, at)?,
+                    Some(confirm) => {
+                        let confirm = confirm.held_since(self.clock.now());
+                        self.store.reach(record, confirm.until, at)?;
+                    }
                     None => self.store.close(record, RecordState::Done, at)?,
                 }
                 Ok(writes)

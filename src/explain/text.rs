@@ -8,10 +8,8 @@ use super::met::{Because, Met};
 use super::{Case, End, Explanation, Passage};
 use crate::model::desired::Hold;
 use crate::model::names::Origin;
-use crate::units::Direction;
+use crate::units::{Direction, lines};
 
-/// So wide is a terminal.
-const WIDTH: usize = 80;
 /// The least width of the column of places.
 const PLACE: usize = 24;
 
@@ -243,21 +241,5 @@ fn place(at: &Origin) -> String {
 
 /// Writes words in lines, the first after `first`, the others after `next`.
 fn wrapped(text: &mut String, first: &str, next: &str, words: &str) {
-    let mut line = first.to_owned();
-    let mut empty = true;
-    for word in words.split(' ') {
-        let length = line.chars().count() + 1 + word.chars().count();
-        if !empty && length > WIDTH {
-            let _ = writeln!(text, "{line}");
-            line.clear();
-            line.push_str(next);
-            empty = true;
-        }
-        if !empty {
-            line.push(' ');
-        }
-        line.push_str(word);
-        empty = false;
-    }
-    let _ = writeln!(text, "{line}");
+    text.push_str(&lines::wrapped(first, next, words));
 }

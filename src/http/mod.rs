@@ -81,7 +81,11 @@ pub async fn serve_within(
     served.await.map_err(HttpError::Serve)
 }
 
-fn on_loopback(address: SocketAddr) -> Result<(), HttpError> {
+/// Refuses addresses that others than this host can reach.
+///
+/// # Errors
+/// Where it is one.
+pub fn on_loopback(address: SocketAddr) -> Result<(), HttpError> {
     if address.ip().to_canonical().is_loopback() {
         Ok(())
     } else {

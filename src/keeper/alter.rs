@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::confirm::waits;
 use super::footing::Way;
 use super::look::ITSELF;
-use super::plan::{PlanResult, describe, text};
+use super::plan::{FilesAre, PlanResult, describe, text};
 use super::{Asked, Came, InForce, Keeper, Reached, files, words};
 use crate::api::{Answer, Failure, Insist, Milestone, Stage, Talk};
 use crate::engine::{Engine, EngineError};
@@ -137,9 +137,9 @@ impl Keeper {
     ) -> Result<Came, Failure> {
         let unfinished = self.store.unfinished()?;
         if let Some(pending) = unfinished.as_ref().filter(|record| waits(record)) {
-            return self.extend_or_refuse(asked, pending, confirm_within, talk);
+            return self.extend_or_refuse(asked, pending, confirm_within);
         }
-        let files = match files::from(&self.config, asked.request.style, talk) {
+        let files = match files::from(&self.config, asked.request.style) {
             Ok(files) => files,
             Err(failure) => {
                 self.say_what_stays_open(unfinished.as_ref(), talk);
@@ -208,13 +208,14 @@ impl Keeper {
         let (ids, absent) = (self.store.ids()?, self.looks.absent);
         let prospect = prospect_with(self.kernel.as_mut(), ids, engine, now, absent)?;
         let finished = self.finished.take();
-        let mut plan = self.described(&prospect, phase_now);
+        let files = FilesAre::by(&self.store, &policy.hash)?;
+        let mut plan = self.described(&prospect, phase_now, files);
         plan.cut_off = finished.as_ref().map(|(what, _)| what.clone());
         for note in &plan.notes {
             talk.say(&format!("note: {note}"));
         }
         talk.text(&text(&plan));
-        // The time to confirm begins once it holds.
+        // The time to confirm begins once it holds; until then this is when that should be.
         let confirm = confirm.map(|confirm| Confirm {
             until: now.plus(prospect.engine.ramp()).plus(confirm.within),
             ..confirm
@@ -257,10 +258,18 @@ impl Keeper {
         &mut self,
         prospect: &Prospect,
         phase_now: Option<PhaseName>,
+        files: FilesAre,
     ) -> PlanResult {
         let date = self.looks.date(self.clock.as_ref(), self.clock.now());
         let follow = self.follow();
-        describe(prospect, phase_now, self.kernel.as_mut(), date, follow)
+        describe(
+            prospect,
+            phase_now,
+            files,
+            self.kernel.as_mut(),
+            date,
+            follow,
+        )
     }
 
     /// Does what is due of the change on its way; says what it came to where it is over.
@@ -337,14 +346,15 @@ impl Keeper {
         self.in_force = Some(going.policy);
         self.try_to_note_blocks();
         let phase = going.underway.prospect.engine.phase();
-        let mut text = if writes == 0 {
-            String::new()
-        } else {
-            format!("\nDone: {}, phase {phase} holds.\n", words::writes(writes))
+        let mut text = match (writes, going.plan.files) {
+            (0, FilesAre::InForce) => String::new(),
+            (0, FilesAre::New) => "\nDone: the policy files are in force.\n".to_owned(),
+            (writes, _) => format!("\nDone: {}, phase {phase} holds.\n", words::writes(writes)),
         };
         let confirm = going.underway.record.change.confirm;
         if let Some(confirm) = confirm {
-            let left = confirm.until.since(self.clock.now());
+            let now = self.clock.now();
+            let left = confirm.held_since(now).until.since(now);
             text.push_str(&format!(
                 "It is undone in {} unless it is confirmed: wanshift confirm\n",
                 words::time(left)
@@ -371,7 +381,10 @@ impl Keeper {
         let Some(session) = &asked.request.session else {
             return Ok(());
         };
-        match (words::would_cut(self.kernel.as_mut(), policy, phase, session), force) {
+        match (
+            words::would_cut(self.kernel.as_mut(), policy, phase, session),
+            force,
+        ) {
             (Err(error), Insist::Yes) => {
                 talk.say(&format!(
                     "note: {error}; whether this cuts the ssh session that it is ordered from is not known"
@@ -383,10 +396,10 @@ impl Keeper {
                 talk.say(&format!("note: {cut}"));
                 Ok(())
             }
-            (Ok(Some(cut)), Insist::No) => Err(format!(
-                "{cut}\n  help: raise that, order it from the console, or insist on it with --force; nothing was written"
-            )
-            .into()),
+            (Ok(Some(cut)), Insist::No) => Err(Failure::from(format!(
+                "{cut}; nothing was written"
+            ))
+            .with_help("raise that, order it from the console, or insist on it with --force")),
             (Ok(None), _) => Ok(()),
         }
     }
@@ -422,7 +435,7 @@ fn shares(progress: &Progress) -> String {
     let shares: Vec<String> = circuits
         .map(|(key, holding)| {
             let mbit = holding.guarantee.get(Direction::Up).bits() / 100_000;
-            format!("{key} {}.{} mbit", mbit / 10, mbit % 10)
+            format!("{key} {}.{}mbit", mbit / 10, mbit % 10)
         })
         .collect();
     format!("{:3} %  {}", progress.done.percent(), shares.join("  "))

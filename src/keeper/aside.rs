@@ -70,6 +70,10 @@ impl Keeper {
     fn left(&self, record: &Record) -> String {
         let cut_off = words::cut_off(record, &self.boot, &self.zone());
         match record.state {
+            RecordState::Unconfirmed if self.is_overdue(record) => format!(
+                "{cut_off}, its time is over, and no daemon runs that would undo it: start it (systemctl start \
+                 wanshift), or say `wanshift rollback`"
+            ),
             RecordState::Unconfirmed => format!(
                 "{cut_off}, and no daemon runs that would undo it: start it (systemctl start wanshift), or say \
                  `wanshift confirm` or `wanshift rollback`"

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::words::Follow;
 use super::{Asked, Keeper, files, known, words};
-use crate::api::{Answer, Failure, Talk};
+use crate::api::{Answer, Failure};
 use crate::engine::condition::evaluate;
 use crate::engine::effects::{Effects, effects, needs};
 use crate::model::hold::ConditionTerm;
@@ -54,15 +54,11 @@ struct Reset<'a> {
 
 impl Keeper {
     /// The policy that conditions are judged by: a daemon's is the one in force, a verb's what the files say.
-    pub(super) fn judging(
-        &self,
-        asked: &Asked<'_>,
-        talk: &mut dyn Talk,
-    ) -> Result<Arc<Policy>, Failure> {
+    pub(super) fn judging(&self, asked: &Asked<'_>) -> Result<Arc<Policy>, Failure> {
         match (self.follow(), &self.in_force) {
             (Follow::ByItself, Some(in_force)) => Ok(Arc::clone(&in_force.policy)),
             (Follow::ByItself, None) | (Follow::ByHand, _) => {
-                Ok(files::from(&self.config, asked.request.style, talk)?.policy)
+                Ok(files::from(&self.config, asked.request.style)?.policy)
             }
         }
     }
@@ -74,13 +70,8 @@ impl Keeper {
         }
     }
 
-    pub(super) fn event(
-        &mut self,
-        asked: &Asked<'_>,
-        name: &EventName,
-        talk: &mut dyn Talk,
-    ) -> Result<Answer, Failure> {
-        let policy = self.judging(asked, talk)?;
+    pub(super) fn event(&mut self, asked: &Asked<'_>, name: &EventName) -> Result<Answer, Failure> {
+        let policy = self.judging(asked)?;
         let known: BTreeSet<&str> = events(&policy).map(EventName::as_str).collect();
         if !known.contains(name.as_str()) {
             return Err(words::unknown("event", name.as_str(), known));
@@ -125,9 +116,8 @@ impl Keeper {
         &mut self,
         asked: &Asked<'_>,
         name: &ConditionName,
-        talk: &mut dyn Talk,
     ) -> Result<Answer, Failure> {
-        let policy = self.judging(asked, talk)?;
+        let policy = self.judging(asked)?;
         let now = self.clock.now();
         self.links.look(&policy, self.kernel.as_mut(), now)?;
         let date = self.looks.date(self.clock.as_ref(), now);
@@ -149,10 +139,10 @@ impl Keeper {
         });
         for phase in [self.store.phase()?, from, to].into_iter().flatten() {
             if let Some(why) = needs(&policy, &phase, &latched, name) {
-                return Err(format!(
-                    "condition `{name}` cannot be reset: {why}\n  help: enter another phase first; nothing was changed"
-                )
-                .into());
+                return Err(Failure::from(format!(
+                    "condition `{name}` cannot be reset: {why}; nothing was changed"
+                ))
+                .with_help("enter another phase first: wanshift phase NAME"));
             }
         }
         let seen = known.readings.events.values().map(|report| report.number);
@@ -246,7 +236,7 @@ fn event_text(
     }
     match (follows, follow) {
         (Some(Follows { phase, then }), Follow::ByHand) => line(format!(
-            "Phase {phase}, which holds, is over: {then} follows. Enter it: wanshift phase {then}"
+            "Phase {phase}, which holds, is over: {then} follows. Enter it: `wanshift phase {then}`"
         )),
         (Some(Follows { phase, then }), Follow::ByItself) => {
             line(format!(
@@ -254,7 +244,7 @@ fn event_text(
             ));
         }
         (None, Follow::ByHand) if !effects.lifts.is_empty() || !effects.pools.is_empty() => {
-            line("Bring it into the kernel: wanshift apply".into());
+            line("Bring it into the kernel: `wanshift apply`".into());
         }
         (None, _) => {}
     }

@@ -14,6 +14,10 @@ use crate::model::names::PhaseName;
 use crate::store::{Confirm, Extent, Record, RecordState, hash};
 use crate::units::Moment;
 
+/// What to do about a change that waits to be confirmed.
+const MAKE_WAY: &str =
+    "`wanshift confirm` has it stay, `wanshift rollback` takes it back; both make way";
+
 /// What `confirm` and `rollback` print as JSON where they end what waits.
 #[derive(Debug, Serialize)]
 struct Settled {
@@ -34,7 +38,7 @@ impl Keeper {
             return Err("no change waits to be confirmed".into());
         };
         if self.is_overdue(&pending) {
-            return Err(too_late(&pending));
+            return Err(self.too_late(&pending));
         }
         self.store.confirm(&pending, self.clock.date())?;
         // What waited for it, too.
@@ -98,13 +102,35 @@ impl Keeper {
         let order = asked.order(&self.boot);
         let intent = match before {
             Some(intent) if intent.extent == Extent::Whole => intent,
-            Some(intent) if intent.extent == Extent::Blocks => {
-                return self.tear_down_shaping(asked, talk).map(Came::Answer);
-            }
-            Some(_) | None => {
-                return self.tear_down(asked, talk).map(Came::Answer);
+            intent => {
+                let blocks = intent.is_some_and(|intent| intent.extent == Extent::Blocks);
+                let (before, takes, verb) = if blocks {
+                    ("only blocks were", "the shaping", "teardown --shaping-only")
+                } else {
+                    ("nothing was", "everything", "teardown")
+                };
+                // Who says `rollback` once too often means no such thing.
+                if force == Insist::No {
+                    return Err(Failure::from(format!(
+                        "before that {before} held: going back takes {takes} out of the kernel; nothing was written"
+                    ))
+                    .with_help(format!(
+                        "`wanshift {verb}` does that, and so does --force; `wanshift history` shows the changes"
+                    )));
+                }
+                let torn = if blocks {
+                    self.tear_down_shaping(asked, talk)
+                } else {
+                    self.tear_down(asked, talk)
+                };
+                return torn.map(Came::Answer);
             }
         };
+        talk.say(&format!(
+            "going back to phase {}, as of {}",
+            intent.phase,
+            words::date(intent.since, &self.zone())
+        ));
         let policy = match intent.policy {
             Some(id) => self.stored_policy(id)?,
             None => self.in_force.clone(),
@@ -182,13 +208,6 @@ impl Keeper {
         Ok(prospect.goal.state.table.filter(fewer))
     }
 
-    /// Whether the time to confirm the change on its way is over already: the program was away meanwhile.
-    pub(super) fn is_late(&self, now: Moment) -> bool {
-        let going = self.going.as_ref();
-        let confirm = going.and_then(|going| going.underway.record.change.confirm);
-        confirm.is_some_and(|confirm| confirm.until <= now)
-    }
-
     /// Undoes the change that waits to be confirmed where its time is over, and the one that went back where that is
     /// not on record.
     pub(super) fn expire(&mut self) -> Result<Expired, Failure> {
@@ -238,9 +257,12 @@ impl Keeper {
         })
     }
 
-    /// Whether the time to confirm a change is over: by the clock of its boot, and always under another.
+    /// Whether the time to confirm a change is over: by the clock of its boot, and always under another. It does not
+    /// run while the change is on its way.
     pub(super) fn is_overdue(&self, record: &Record) -> bool {
-        let confirm = record.change.confirm;
+        let going = self.going.as_ref();
+        let on_its_way = going.is_some_and(|going| going.underway.record.id == record.id);
+        let confirm = record.change.confirm.filter(|_| !on_its_way);
         let over = confirm.is_some_and(|confirm| confirm.until <= self.clock.now());
         over || record.change.boot != self.boot || self.went_back(Some(record))
     }
@@ -251,7 +273,6 @@ impl Keeper {
         asked: &Asked<'_>,
         pending: &Record,
         confirm_within: Option<Duration>,
-        talk: &mut dyn Talk,
     ) -> Result<Came, Failure> {
         let same = match &asked.request.order {
             Order::Phase { name, .. } => pending.change.phase_to.as_ref() == Some(name),
@@ -267,20 +288,19 @@ impl Keeper {
             | Order::TeardownShaping => false,
         };
         let (Some(within), true) = (confirm_within, same) else {
-            return Err(format!(
-                "`{}` (change {}, by {}, {}) waits to be confirmed; nothing was written\n  \
-                 help: `wanshift confirm` has it stay, `wanshift rollback` takes it back; both make way",
+            return Err(Failure::from(format!(
+                "`{}` (change {}, by {}, {}) waits to be confirmed; nothing was written",
                 pending.change.what,
                 pending.id.0,
                 pending.change.actor,
                 words::date(pending.change.opened, &self.zone())
-            )
-            .into());
+            ))
+            .with_help(MAKE_WAY));
         };
         if self.is_overdue(pending) {
-            return Err(too_late(pending));
+            return Err(self.too_late(pending));
         }
-        self.same_files(asked, pending, talk)?;
+        self.same_files(asked, pending)?;
         let now = self.clock.now();
         let on_its_way = self.going.as_ref().map_or(Duration::ZERO, |going| {
             let engine = &going.underway.prospect.engine;
@@ -310,37 +330,32 @@ impl Keeper {
         Answer::of(&settled, text).map(Came::Answer)
     }
 
+    fn too_late(&self, record: &Record) -> Failure {
+        let over = format!("the time to confirm `{}` is over", record.change.what);
+        match self.daemon {
+            Some(_) => format!("{over}: it is being undone").into(),
+            None => Failure::from(format!("{over}, and no daemon runs that undoes it"))
+                .with_help("start it (systemctl start wanshift), or say `wanshift rollback`"),
+        }
+    }
+
     /// Refuses to take an order for the same again as `pending` where the files say something else by now: what they say
     /// would not be carried out.
-    fn same_files(
-        &self,
-        asked: &Asked<'_>,
-        pending: &Record,
-        talk: &mut dyn Talk,
-    ) -> Result<(), Failure> {
-        let files = files::from(&self.config, asked.request.style, talk)?;
+    fn same_files(&self, asked: &Asked<'_>, pending: &Record) -> Result<(), Failure> {
+        let files = files::from(&self.config, asked.request.style)?;
         let Some(id) = pending.change.policy_to else {
             return Ok(());
         };
         if self.store.policy(id)?.hash == hash(&files.facts()) {
             return Ok(());
         }
-        Err(format!(
+        Err(Failure::from(format!(
             "the policy files are others than those of `{}` (change {}), which waits to be confirmed; nothing was \
-             written, and it has no more time than before\n  \
-             help: `wanshift confirm` has it stay, `wanshift rollback` takes it back; both make way",
+             written, and it has no more time than before",
             pending.change.what, pending.id.0
-        )
-        .into())
+        ))
+        .with_help(MAKE_WAY))
     }
-}
-
-fn too_late(record: &Record) -> Failure {
-    format!(
-        "the time to confirm `{}` is over: it is being undone",
-        record.change.what
-    )
-    .into()
 }
 
 /// What became of a change whose time is over.

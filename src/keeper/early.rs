@@ -38,6 +38,11 @@ pub enum Restored {
         /// The blocks.
         blocks: Vec<BlockName>,
     },
+    /// Another wanshift is at work, and sees to it.
+    AtWork {
+        /// Who.
+        by: String,
+    },
 }
 
 impl Restored {
@@ -50,6 +55,7 @@ impl Restored {
                 "The packet filter holds wanshift's table already: it is left as it is.\n"
                     .to_owned()
             }
+            Self::AtWork { by } => format!("{by}.\n"),
             Self::Blocked { blocks } => {
                 let names: Vec<&str> = blocks.iter().map(BlockName::as_str).collect();
                 format!("Blocked again: {}.\n", names.join(", "))

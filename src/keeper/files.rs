@@ -3,16 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use serde::Serialize;
-
-use crate::api::{Failure, FileFacts, Talk};
+use crate::api::{Failure, FileFacts, WrongFiles};
 use crate::check::{Note, unsupported};
 use crate::load::{Choice, Trust, load};
-use crate::policy::{Fault, Faults, Policy, Source, Style, read, report};
+use crate::policy::{Faults, Policy, Source, Style, read, report};
 use crate::store::hashes;
-
-/// How wide what is wrong or worth a look is drawn.
-pub const WIDTH: usize = 80;
+use crate::units::lines::WIDTH;
 
 /// What the files of a host say.
 #[derive(Debug, Clone)]
@@ -31,64 +27,53 @@ impl Files {
     }
 }
 
-/// What `check` prints as JSON, and every verb where the policy does not load.
-#[derive(Debug, Serialize)]
-pub struct Checked<'a> {
-    /// Whether the policy may be applied.
-    pub valid: bool,
-    /// What is wrong.
-    pub errors: &'a [Fault],
-    /// What is worth a look.
-    pub notes: &'a [Note],
-}
-
-/// Reads the files in `config`. What is wrong with them is told at once, all of it.
+/// Reads the files in `config`.
 ///
 /// # Errors
-/// Where they do not load, or ask for what this version cannot hold the line to.
-pub fn from(config: &Path, style: Style, talk: &mut dyn Talk) -> Result<Files, Failure> {
-    trusted(config, Trust::Apply, style, talk)
+/// Where they do not load, with all that is wrong with them; or ask for what this version cannot hold the line to.
+pub fn from(config: &Path, style: Style) -> Result<Files, Failure> {
+    trusted(config, Trust::Apply, style)
 }
 
 /// The same, of files that nothing is put into force from: whoever may write them.
 ///
 /// # Errors
 /// As of [`from`].
-pub fn on_paper(config: &Path, style: Style, talk: &mut dyn Talk) -> Result<Files, Failure> {
-    trusted(config, Trust::Read, style, talk)
+pub fn on_paper(config: &Path, style: Style) -> Result<Files, Failure> {
+    trusted(config, Trust::Read, style)
 }
 
-fn trusted(
-    config: &Path,
-    trust: Trust,
-    style: Style,
-    talk: &mut dyn Talk,
-) -> Result<Files, Failure> {
+fn trusted(config: &Path, trust: Trust, style: Style) -> Result<Files, Failure> {
     let loaded = load(&Choice::Directory(config.to_owned()), trust)
-        .map_err(|faults| told(&faults, &[], &[], style, talk))?;
+        .map_err(|faults| wrong(&faults, &[], &[], style))?;
     let policy = read(&loaded.sources)
-        .map_err(|faults| told(&faults, &loaded.sources, &loaded.notes, style, talk))?;
+        .map_err(|faults| wrong(&faults, &loaded.sources, &loaded.notes, style))?;
     Ok(Files {
         policy: enforceable(policy)?,
         sources: loaded.sources,
     })
 }
 
-/// Tells what is wrong with policy files.
-pub fn told(
-    faults: &Faults,
-    sources: &[Source],
-    notes: &[Note],
-    style: Style,
-    talk: &mut dyn Talk,
-) -> Failure {
-    talk.say(report(faults, sources, style, WIDTH).trim_end());
-    let checked = Checked {
-        valid: false,
-        errors: faults.list(),
-        notes,
+/// That policy files do not load, with what is wrong with them, and what is worth a look beside it.
+#[must_use]
+pub fn wrong(faults: &Faults, sources: &[Source], notes: &[Note], style: Style) -> Failure {
+    let list = serde_json::to_value(faults.list());
+    let notes = serde_json::to_value(notes);
+    let (faults_told, notes) = match (list, notes) {
+        (Ok(list), Ok(notes)) => (list, notes),
+        (Err(error), _) | (_, Err(error)) => return error.into(),
     };
-    serde_json::to_value(&checked).map_or_else(Failure::from, Failure::told)
+    let count = match faults.list().len() {
+        1 => "1 error".to_owned(),
+        count => format!("{count} errors"),
+    };
+    let mut failure = Failure::from(format!("the policy files do not load: {count}"));
+    failure.files = Some(Box::new(WrongFiles {
+        drawn: report(faults, sources, style, WIDTH).trim_end().to_owned(),
+        faults: faults_told,
+        notes,
+    }));
+    failure
 }
 
 /// Refuses a policy that asks for what this version cannot hold the line to.

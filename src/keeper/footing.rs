@@ -164,7 +164,7 @@ pub fn open_for(
 ) -> Result<Store, Failure> {
     match (open(state), &request.order) {
         (Err(error), Order::Phase { name, .. }) if error.is_damage() => {
-            let files = files::from(config, request.style, talk)?;
+            let files = files::from(config, request.style)?;
             set_aside(state, &files, name, at, talk)?;
             Ok(open(state)?)
         }
@@ -327,7 +327,7 @@ impl Keeper {
         }
         match (&request.order, weak.sight) {
             (Order::Phase { name, .. }, Sight::Damaged) => {
-                let files = files::from(&self.config, request.style, talk)?;
+                let files = files::from(&self.config, request.style)?;
                 set_aside(&self.state, &files, name, self.clock.date(), talk)?;
                 self.regain()?;
                 Ok(None)

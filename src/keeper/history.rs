@@ -1,11 +1,17 @@
 //! The changes of the past, told.
 
+use std::path::Path;
+
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use super::{Keeper, words};
 use crate::api::{Answer, Failure, FileFacts};
 use crate::store::{Past, RecordState, hashes};
+use crate::units::lines::wrapped;
+
+/// What stands below a line of a change.
+const FILES: &str = "         ";
 
 /// What `history` prints as JSON.
 #[derive(Debug, Serialize)]
@@ -91,13 +97,31 @@ fn text(changes: &[Entry], zone: &TimeZone) -> String {
             entry.by
         ));
         if let Some(hash) = &entry.policy {
-            let files: Vec<&str> = entry.files.iter().map(|file| file.name.as_str()).collect();
             let short: String = hash.chars().take(12).collect();
-            text.push_str(&format!("       policy {short}: {}\n", files.join(" ")));
+            let (place, files) = files(&entry.files);
+            text.push_str(&format!("       policy {short}{place}:\n"));
+            text.push_str(&wrapped(FILES, FILES, &files));
         }
         if let Some(because) = &entry.because {
-            text.push_str(&format!("       taken back: {because}\n"));
+            let because = format!("taken back: {because}");
+            text.push_str(&wrapped("       ", FILES, &because));
         }
     }
     text
+}
+
+/// The directory of policy files, and their names in it; as they are, where they are in no directory.
+fn files(files: &[FileFacts]) -> (String, String) {
+    let first = files.first().map(|file| Path::new(&file.name));
+    let directory = first
+        .and_then(Path::parent)
+        .filter(|directory| *directory != Path::new(""));
+    let name = |file: &FileFacts| {
+        let path = Path::new(&file.name);
+        let inside = directory.and_then(|directory| path.strip_prefix(directory).ok());
+        inside.unwrap_or(path).display().to_string()
+    };
+    let names: Vec<String> = files.iter().map(name).collect();
+    let place = directory.map_or_else(String::new, |place| format!(", in {}", place.display()));
+    (place, names.join(" "))
 }

@@ -54,7 +54,7 @@ impl Keeper {
         asked: &Asked<'_>,
         talk: &mut dyn Talk,
     ) -> Result<Answer, Failure> {
-        let policy = self.judging(asked, talk)?;
+        let policy = self.judging(asked)?;
         let now = self.clock.now();
         self.links.look(&policy, self.kernel.as_mut(), now)?;
         let date = self.looks.date(self.clock.as_ref(), now);

@@ -162,9 +162,7 @@ impl Keeper {
         let now = self.clock.now();
         self.looks.date(self.clock.as_ref(), now);
         self.keep_dates();
-        if let Some(next) = self.next_step()
-            && !self.is_late(now)
-        {
+        if let Some(next) = self.next_step() {
             return if next <= now { self.step(talk) } else { None };
         }
         self.regain_in_time(now);

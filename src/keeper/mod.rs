@@ -7,6 +7,7 @@ pub mod alter;
 mod aside;
 mod blocks;
 mod by_itself;
+pub mod classes;
 mod conditions;
 mod confirm;
 pub mod early;
@@ -275,8 +276,8 @@ impl Keeper {
             } => self.apply(&asked, Some(name), *confirm_within, *force, talk),
             Order::Confirm => self.confirm(&asked).map(Came::Answer),
             Order::Rollback { changes, force } => self.rollback(&asked, *changes, *force, talk),
-            Order::Event { name } => self.event(&asked, name, talk).map(Came::Answer),
-            Order::ResetCondition { name } => self.reset(&asked, name, talk).map(Came::Answer),
+            Order::Event { name } => self.event(&asked, name).map(Came::Answer),
+            Order::ResetCondition { name } => self.reset(&asked, name).map(Came::Answer),
             Order::Teardown => self.tear_down(&asked, talk).map(Came::Answer),
             Order::TeardownShaping => self.tear_down_shaping(&asked, talk).map(Came::Answer),
         }

@@ -8,6 +8,32 @@ use crate::kernel::Kernel;
 use crate::model::names::PhaseName;
 use crate::model::readings::WallClock;
 use crate::plan::{Bounds, Goal, PlanReport, diff, report};
+use crate::store::{Store, StoreError};
+
+/// How the policy files stand to the policy in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FilesAre {
+    /// They are what is in force, or nothing is.
+    InForce,
+    /// They say something else, which an `apply` puts into force.
+    New,
+}
+
+impl FilesAre {
+    /// How files with this hash stand to the policy that `store` says is in force.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub fn by(store: &Store, hash: &str) -> Result<Self, StoreError> {
+        let Some(id) = store.intent()?.and_then(|intent| intent.policy) else {
+            return Ok(Self::InForce);
+        };
+        // One that cannot be read any more is another.
+        let same = store.policy(id).is_ok_and(|policy| policy.hash == hash);
+        Ok(if same { Self::InForce } else { Self::New })
+    }
+}
 
 /// What `plan` prints as JSON, and `apply` and `phase` with what they wrote.
 #[derive(Debug, Serialize)]
@@ -16,6 +42,8 @@ pub struct PlanResult {
     pub cut_off: Option<String>,
     /// Who is changing the kernel at this moment, so that what is shown is a step on his way.
     pub at_work: Option<String>,
+    /// Whether the policy files are those in force.
+    pub files: FilesAre,
     /// The phase that holds; none on a host that was never told one.
     pub phase_now: Option<PhaseName>,
     /// The phase that would hold.
@@ -37,7 +65,8 @@ impl PlanResult {
             .phase_now
             .as_ref()
             .is_some_and(|now| *now != self.phase_then);
-        self.report.ops > 0 || self.cut_off.is_some() || moves
+        let files = self.files == FilesAre::New;
+        self.report.ops > 0 || self.cut_off.is_some() || moves || files
     }
 }
 
@@ -46,6 +75,7 @@ impl PlanResult {
 pub fn describe(
     prospect: &Prospect,
     phase_now: Option<PhaseName>,
+    files: FilesAre,
     kernel: &mut dyn Kernel,
     date: WallClock,
     follow: Follow,
@@ -64,6 +94,7 @@ pub fn describe(
     PlanResult {
         cut_off: None,
         at_work: None,
+        files,
         phase_now,
         phase_then: phase.clone(),
         ramp_seconds: prospect.engine.ramp().as_secs_f64(),
@@ -86,5 +117,9 @@ pub fn text(result: &PlanResult) -> String {
     } else {
         String::new()
     };
-    format!("{phase}{ramp}\n\n{}", result.report)
+    let files = match result.files {
+        FilesAre::InForce => "",
+        FilesAre::New => "The policy files are others than those in force.\n",
+    };
+    format!("{phase}{ramp}\n{files}\n{}", result.report)
 }

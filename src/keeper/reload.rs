@@ -31,7 +31,7 @@ impl Keeper {
 
     /// Reads the files that had to wait.
     pub(super) fn read_files_at_last(&mut self) {
-        let files = files::from(&self.config, Style::Plain, &mut Silent);
+        let files = files::from(&self.config, Style::Plain);
         let taken = files.and_then(|files| self.take_in(files, &mut Silent));
         match self.judged(taken) {
             Ok(()) => self.troubles.over(Stage::Policy),
@@ -56,8 +56,8 @@ impl Keeper {
 /// What is wrong, in a line: of many faults in policy files the first.
 #[must_use]
 pub fn first_fault(failure: &Failure) -> String {
-    let faults = failure.json.as_ref().map(|told| &told["errors"]);
-    let Some(first) = faults.map(|faults| &faults[0]) else {
+    let faults = failure.files.as_ref();
+    let Some(first) = faults.map(|files| &files.faults[0]) else {
         return failure.to_string();
     };
     let file = first["file"].as_str().unwrap_or_default();

@@ -2,12 +2,12 @@
 
 use super::alter::{Going, Stance, engine};
 use super::confirm::waits;
+use super::plan::FilesAre;
 use super::{Asked, InForce, Keeper, files, look, words};
 use crate::api::{Failure, Order, Request, Stage, Talk};
 use crate::executor::recovery::Resumed;
 use crate::kernel::Scope;
 use crate::model::state::KernelState;
-use crate::policy::Style;
 use crate::store::{Extent, PolicyId, Record, RecordState};
 
 /// Under this name the store remembers the hash of the files that were taken back last.
@@ -27,9 +27,14 @@ impl Keeper {
             self.guard_blocks();
         }
         let (at, now) = (self.clock.date(), self.clock.now());
-        let files = match files::from(&self.config, Style::Plain, talk) {
+        let files = match files::from(&self.config, crate::policy::Style::Plain) {
             Ok(files) => Some(files),
-            Err(failure) => self.judged(Err(failure)).ok(),
+            Err(failure) => {
+                if let Some(wrong) = &failure.files {
+                    talk.say(&wrong.drawn);
+                }
+                self.judged(Err(failure)).ok()
+            }
         };
         match self.recover(files.as_ref()) {
             Ok(Some((record, _))) => talk.say(&format!(
@@ -75,6 +80,15 @@ impl Keeper {
         if let Err(error) = self.keep_out(change.policy_to, before) {
             tracing::warn!(%error, "what is taken back may be taken in again at the next start");
         }
+    }
+
+    /// Whether the files that lie there are those that were taken back.
+    pub(super) fn lie_taken_back(&self) -> bool {
+        let out: Option<String> = self.store.remembered(TAKEN_BACK).unwrap_or_default();
+        out.filter(|hash| !hash.is_empty()).is_some_and(|out| {
+            let files = files::from(&self.config, crate::policy::Style::Plain);
+            files.is_ok_and(|files| crate::store::hash(&files.facts()) == out)
+        })
     }
 
     /// Forgets that files were taken back, where they are those of `policy`: somebody orders them again.
@@ -170,9 +184,13 @@ impl Keeper {
         }
         let onward = record.state == RecordState::Applying;
         if onward && wanted.is_some() && wanted != record.change.phase_to.as_ref() {
+            talk.say(&format!(
+                "{}: going on from where it left off",
+                words::cut_off(&record, &self.boot, &self.zone())
+            ));
             return Ok(None);
         }
-        let files = files::from(&self.config, request.style, talk).inspect_err(|_| {
+        let files = files::from(&self.config, request.style).inspect_err(|_| {
             self.say_what_stays_open(Some(&record), talk);
         })?;
         talk.say(&format!(
@@ -184,9 +202,7 @@ impl Keeper {
             let asked = Asked { request, actor: "" };
             self.spare(&asked, &files.policy, &phase, force, talk)?;
         }
-        self.expire()?;
-        let (_, writes) = self.recover(Some(&files))?.unzip();
-        Ok(Some((record, writes.unwrap_or_default())))
+        self.recover(Some(&files))
     }
 
     /// Takes up again the change that was cut off, forward or back. Says what it was, and how much was
@@ -198,22 +214,29 @@ impl Keeper {
         &mut self,
         files: Option<&files::Files>,
     ) -> Result<Option<(Record, usize)>, Failure> {
-        let Some(record) = self.store.unfinished()? else {
+        let Some(mut record) = self.store.unfinished()? else {
             return Ok(None);
         };
-        let policy = match self.policy_of(&record, files)? {
-            Some(policy) => policy,
-            None => {
-                let why = "its policy cannot be read any more";
+        let policy = self.policy_of(&record, files)?;
+        let other_boot = record.change.boot != self.boot;
+        let over = match &policy {
+            None => Err("its policy cannot be read any more"),
+            Some(_) if record.change.confirm.is_some() && other_boot => {
+                Err("the machine was started anew before it was confirmed")
+            }
+            Some(_) if waits(&record) && self.is_overdue(&record) => {
+                Err("it was not confirmed in time")
+            }
+            Some(policy) => Ok(policy.clone()),
+        };
+        let policy = match over {
+            Ok(policy) => policy,
+            Err(why) => {
                 let writes = self.take_back(&record, why)?;
+                record.state = RecordState::Undone;
                 return Ok(Some((record, writes)));
             }
         };
-        if record.change.confirm.is_some() && record.change.boot != self.boot {
-            let why = "the machine was started anew before it was confirmed";
-            let writes = self.take_back(&record, why)?;
-            return Ok(Some((record, writes)));
-        }
         if record.state != RecordState::Applying {
             self.keep_out_what_goes_back(&record);
         }
@@ -227,7 +250,8 @@ impl Keeper {
             }
             Resumed::Underway(underway) => {
                 let phase_now = self.store.phase()?;
-                let plan = self.described(&underway.prospect, phase_now);
+                let files = FilesAre::by(&self.store, &policy.hash)?;
+                let plan = self.described(&underway.prospect, phase_now, files);
                 let next = self.clock.now();
                 self.going = Some(Going {
                     underway: *underway,

@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use super::alter::Going;
 use super::{Keeper, words};
 use crate::api::{
-    BlockState, BlockStatus, CircuitStatus, ClassStatus, ConditionStatus, DirectionStatus,
+    BlockState, BlockStatus, CircuitStatus, ClassStatus, ConditionStatus, DirectionStatus, Holds,
     LastChange, Line, Outcome, Pending, PhaseFacts, PolicyFacts, Problem, Sampling, Shifting,
     Stage, Status, Stuck,
 };
@@ -57,6 +57,7 @@ impl Keeper {
             blocks: gathered.blocks,
             conditions: gathered.conditions,
             pending: gathered.pending,
+            files_taken_back: self.lie_taken_back(),
             stuck: gathered.stuck,
             last_change: gathered.last_change,
             repairs: self.looks.repairs.clone(),
@@ -288,13 +289,14 @@ fn phase(policy: &Policy, intent: &Intent, going: Option<&Going>, now: Moment) -
     });
     PhaseFacts {
         name: intent.phase.clone(),
+        holds: match intent.extent {
+            Extent::Whole => Holds::Whole,
+            Extent::Blocks => Holds::Blocks,
+            Extent::Nothing => Holds::Nothing,
+        },
         since: intent.since,
         by: intent.actor.clone(),
-        because: match intent.extent {
-            Extent::Whole => intent.what.clone(),
-            Extent::Blocks => format!("{}: its blocks alone hold", intent.what),
-            Extent::Nothing => format!("{}: nothing of it holds", intent.what),
-        },
+        because: intent.what.clone(),
         until,
         shifting,
     }

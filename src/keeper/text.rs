@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use jiff::tz::TimeZone;
 
+use super::classes::{Shown, classes};
 use super::words;
-use crate::api::{DirectionStatus, Outcome, Status};
+use crate::api::{DirectionStatus, Holds, Outcome, Status};
 use crate::units::short_text;
 
 /// The same for people: what matters first.
@@ -48,9 +49,19 @@ pub fn text(status: &Status, zone: &TimeZone) -> String {
     match &status.phase {
         None => line("Nothing was applied yet.".to_owned()),
         Some(phase) => {
-            line(format!("Phase {} since {}", phase.name, when(&phase.since)));
+            let (name, since) = (&phase.name, when(&phase.since));
+            line(match phase.holds {
+                Holds::Whole => format!("Phase {name} since {since}"),
+                Holds::Blocks => {
+                    format!("No shaping since {since}: the blocks of phase {name} alone")
+                }
+                Holds::Nothing => format!("Nothing holds since {since}"),
+            });
             if !phase.because.is_empty() {
                 line(format!("  by {}: {}", phase.by, phase.because));
+            }
+            if phase.holds != Holds::Whole {
+                line(format!("  the next apply brings phase {name} back"));
             }
             if let Some(until) = &phase.until {
                 line(format!("  until {until}"));
@@ -65,15 +76,23 @@ pub fn text(status: &Status, zone: &TimeZone) -> String {
             }
         }
     }
+    if status.files_taken_back {
+        line(
+            "The policy files were taken back: `wanshift apply` puts them into force again."
+                .to_owned(),
+        );
+    }
     if let Some(pending) = &status.pending {
         line(format!(
             "Change {} (`{}` by {}) waits:",
             pending.change, pending.what, pending.by
         ));
         let left = words::time(std::time::Duration::from_secs(pending.seconds_left));
-        line(format!(
-            "  undone in {left} unless it is confirmed: wanshift confirm"
-        ));
+        line(match (&status.daemon, pending.seconds_left) {
+            (Some(_), _) => format!("  undone in {left} unless it is confirmed: wanshift confirm"),
+            (None, 0) => "  its time is over, and nobody undid it: wanshift rollback".to_owned(),
+            (None, _) => format!("  {left} are left to confirm it: wanshift confirm"),
+        });
     }
     let mut table = Rows::default();
     for circuit in &status.circuits {
@@ -94,6 +113,9 @@ pub fn text(status: &Status, zone: &TimeZone) -> String {
         }
     }
     for row in table.text(["circuit", "share", "of", "carries", "full", "saturated"]) {
+        line(row);
+    }
+    for row in classes(status, Shown::Busiest) {
         line(row);
     }
     let mut table = Rows::default();
@@ -149,7 +171,7 @@ pub fn text(status: &Status, zone: &TimeZone) -> String {
 }
 
 /// So many bit/s, measured: to three digits.
-fn carried(rate: f64) -> String {
+pub(super) fn carried(rate: f64) -> String {
     let units = [("gbit", 1e9), ("mbit", 1e6), ("kbit", 1e3)];
     let unit = units.into_iter().find(|(_, scale)| rate >= *scale);
     let (name, scale) = unit.unwrap_or(("bit", 1.0));
@@ -164,7 +186,7 @@ fn carried(rate: f64) -> String {
 }
 
 /// Columns as wide as what stands in them.
-struct Rows<const N: usize>(Vec<[String; N]>);
+pub(super) struct Rows<const N: usize>(Vec<[String; N]>);
 
 impl<const N: usize> Default for Rows<N> {
     fn default() -> Self {
@@ -173,7 +195,7 @@ impl<const N: usize> Default for Rows<N> {
 }
 
 impl<const N: usize> Rows<N> {
-    fn row(&mut self, row: [String; N]) {
+    pub(super) fn row(&mut self, row: [String; N]) {
         self.0.push(row);
     }
 
@@ -194,7 +216,7 @@ impl<const N: usize> Rows<N> {
     }
 
     /// The rows below `head`, and an empty line before; nothing where there are none.
-    fn text(self, head: [&str; N]) -> Vec<String> {
+    pub(super) fn text(self, head: [&str; N]) -> Vec<String> {
         if self.0.is_empty() {
             return Vec::new();
         }

@@ -198,8 +198,10 @@ pub fn unknown<'a>(
             }
         }
     };
-    format!("there is no {kind} `{name}` in the policy; nothing was recorded\n  help: {help}")
-        .into()
+    Failure::from(format!(
+        "there is no {kind} `{name}` in the policy; nothing was recorded"
+    ))
+    .with_help(help)
 }
 
 /// What entering `phase` would do to the session that it is ordered from; `None` where that goes on.

@@ -34,7 +34,7 @@ pub enum NameError {
     },
     /// Other characters than names are made of.
     #[error(
-        "`{name}` is not a {what} name; names are lower-case letters, digits and `-`, and begin with a letter"
+        "`{name}` is no {what} name; names are lower-case letters, digits and `-`, and begin with a letter"
     )]
     Characters {
         /// What was read.

@@ -55,7 +55,10 @@ pub(super) fn read<'t>(cx: &mut Cx<'t>, files: &'t [Raw<'t>], host_file: &str) -
     let start = start(cx, &top);
     for (kind, what) in [
         (Kind::Circuit, "[circuit.internet] with its device"),
-        (Kind::Phase, "[phase.nominal] with a split for each pool"),
+        (
+            Kind::Phase,
+            "[phase.nominal] with a split for each pool, in policy.d/NAME.toml (other endings are not read)",
+        ),
     ] {
         if top.of(kind).is_empty() {
             cx.fault(At::new(0, &(0..0)), format!("no {kind} is defined"))

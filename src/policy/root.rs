@@ -266,7 +266,8 @@ fn host_table<'t>(cx: &mut Cx<'t>, top: At, items: Vec<Item<'t>>, host_file: &st
     let table = Table::of("the host".to_owned(), top, items);
     if table.get("name").is_none() {
         cx.fault(top, "the host needs `name`").help(format!(
-            "the file that is read first, here {host_file}, says what the host is: add name = \"hq-melun\" at its top"
+            "the file that is read first, here {host_file}, says what the host is: add name = \"hq-melun\" at its top, or name host.toml, or its directory, \
+             too"
         ));
     }
     table

@@ -99,8 +99,20 @@ pub struct NewRecord {
 pub struct Confirm {
     /// In which time, once it holds.
     pub within: Duration,
-    /// By when, on the clock of the boot under which it was ordered.
+    /// By when, on the clock of the boot under which it was ordered: as planned, until it holds.
     pub until: Moment,
+}
+
+impl Confirm {
+    /// The same of a change that holds since `now`: who is to confirm it has the whole of the time, however long the
+    /// way was.
+    #[must_use]
+    pub fn held_since(self, now: Moment) -> Self {
+        Self {
+            until: self.until.max(now.plus(self.within)),
+            ..self
+        }
+    }
 }
 
 impl NewRecord {
@@ -318,17 +330,27 @@ impl Store {
             .map_err(self.sqlite("note that a change is taken back"))
     }
 
-    /// Notes that a change reached its goal and waits to be confirmed. What it leads to is to hold from now on.
+    /// Notes that a change reached its goal and waits to be confirmed by `until`. What it leads to is to hold from
+    /// now on.
     ///
     /// # Errors
     /// Where it cannot be written.
-    pub fn reach(&mut self, record: &Record, at: jiff::Timestamp) -> Result<(), StoreError> {
+    pub fn reach(
+        &mut self,
+        record: &Record,
+        until: Moment,
+        at: jiff::Timestamp,
+    ) -> Result<(), StoreError> {
         let fail = super::sqlite("note that a change waits to be confirmed", &self.path);
         let mut write = || {
             let transaction = self.connection.transaction()?;
             transaction.execute(
-                "UPDATE change SET state = ?2 WHERE id = ?1",
-                params![record.id.0, RecordState::Unconfirmed.as_str()],
+                "UPDATE change SET state = ?2, confirm_until = ?3 WHERE id = ?1",
+                params![
+                    record.id.0,
+                    RecordState::Unconfirmed.as_str(),
+                    millis(until)
+                ],
             )?;
             put(&transaction, record.change.after(at).as_ref())?;
             transaction.commit()

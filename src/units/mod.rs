@@ -5,6 +5,7 @@
 
 mod amount;
 mod direction;
+pub mod lines;
 mod rate;
 mod time;
 

@@ -100,6 +100,7 @@ pub fn status() -> Status {
             since: AT.parse().unwrap(),
         }),
         phase: Some(PhaseFacts {
+            holds: wanshift::api::Holds::Whole,
             name: phases[1].clone(),
             since: AT.parse().unwrap(),
             by: "root".to_owned(),
@@ -131,6 +132,7 @@ pub fn status() -> Status {
             ordered: AT.parse().unwrap(),
             seconds_left: 540,
         }),
+        files_taken_back: false,
         stuck: None,
         last_change: Some(LastChange {
             change: 6,

@@ -80,6 +80,25 @@ fn who_ordered_it_may_be_killed() {
     });
 }
 
+/// Whatever kept the daemon from its work on the way does not take of that time either.
+#[test]
+fn a_long_way_takes_nothing_of_the_time_to_confirm() {
+    with_daemon("3s", |host, mut daemon| {
+        let ordered = begin(host, &["phase", "telework", "--confirm-within", "20s"]);
+        daemon.wait_for("the ramp", is_shifting);
+        daemon.signal(Signal::SIGSTOP);
+        std::thread::sleep(Duration::from_secs(5));
+        daemon.signal(Signal::SIGCONT);
+        let answer = ordered.wait_with_output().unwrap();
+        let answer = String::from_utf8(answer.stdout).unwrap();
+        assert!(answer.contains("undone in 20 s"), "{answer}");
+        let status = daemon.wait_for_phase("telework");
+        let left = status["pending"]["seconds_left"].as_u64().unwrap();
+        assert!(left > 16, "{status}");
+        host.wanshift(&["confirm"]);
+    });
+}
+
 #[test]
 fn a_daemon_killed_before_the_deadline_keeps_it() {
     with_daemon("0s", |host, daemon| {

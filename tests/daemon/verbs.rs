@@ -33,7 +33,9 @@ fn a_second_daemon_on_the_same_state_is_refused() {
             .args(["run", "--http", "127.0.0.1:9999"])
             .output()
             .unwrap();
-        let errors = String::from_utf8(output.stderr).unwrap();
+        let errors = String::from_utf8(output.stderr)
+            .unwrap()
+            .replace("\n    ", " ");
         assert_eq!(output.status.code(), Some(1), "{errors}");
         let pid = format!("process {}", daemon.pid());
         assert!(
@@ -58,7 +60,9 @@ fn verbs_go_through_the_daemon() {
             .args(["phase", "nominal"])
             .output()
             .unwrap();
-        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        let errors = String::from_utf8_lossy(&output.stderr)
+            .into_owned()
+            .replace("\n    ", " ");
         assert!(output.status.success(), "{errors}");
         assert_eq!(share("mpls0"), 200_000_000);
     });
@@ -76,7 +80,9 @@ fn a_verb_for_another_place_than_the_daemons_is_refused() {
                 .args(["phase", "telework"])
                 .output()
                 .unwrap();
-            let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+            let errors = String::from_utf8_lossy(&output.stderr)
+                .into_owned()
+                .replace("\n    ", " ");
             // A flag that is given twice is a usage error.
             assert!(!output.status.success(), "{errors}");
         }
@@ -92,7 +98,9 @@ fn a_verb_for_another_place_than_the_daemons_is_refused() {
                 .args(["phase", "telework"])
                 .output()
                 .unwrap();
-            let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+            let errors = String::from_utf8_lossy(&output.stderr)
+                .into_owned()
+                .replace("\n    ", " ");
             assert_eq!(output.status.code(), Some(1), "{errors}");
             assert!(
                 errors.contains("has another") && errors.contains(what),
@@ -131,8 +139,11 @@ fn a_rollback_of_the_first_change_leaves_what_was_before() {
         daemon.wait_for_phase("telework");
         host.wanshift(&["rollback"]);
         assert_same(&dump(), &nominal, "after rollback");
-        // The rollback is a change, too.
-        host.wanshift(&["rollback", "3"]);
+        // The rollback is a change, too. One too many does not take everything out.
+        let errors = host.refused(&["rollback", "3"]);
+        assert!(errors.contains("everything out of the kernel"), "{errors}");
+        assert_same(&dump(), &nominal, "after one too many");
+        host.wanshift(&["rollback", "3", "--force"]);
         assert_same(&dump(), &before, "after rollback 3");
         let errors = host.refused(&["rollback", "9"]);
         assert!(errors.contains("9 changes"), "{errors}");
@@ -148,7 +159,7 @@ fn the_same_without_a_daemon() {
         host.wanshift(&["phase", "telework"]);
         host.wanshift(&["rollback"]);
         assert_same(&dump(), &nominal, "after rollback");
-        host.wanshift(&["rollback", "3"]);
+        host.wanshift(&["rollback", "3", "--force"]);
         assert_same(&dump(), &before, "after rollback 3");
         let errors = host.refused(&["apply", "--confirm-within", "10m"]);
         assert!(errors.contains("needs the daemon"), "{errors}");

@@ -185,7 +185,7 @@ fn browsing_is_rejected_while_the_phase_lasts() {
     for download in &downloads {
         download.goes_on();
     }
-    assert!(host.wanshift(&["plan"]).contains("Nothing to do"));
+    assert!(host.wanshift(&["plan"]).contains("Nothing to write"));
     let told = host.wanshift(&["phase", "nominal"]);
     assert!(told.contains("not in phase.nominal"), "{told}");
     for [session, _, web, _] in FAMILIES {

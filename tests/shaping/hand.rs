@@ -63,7 +63,9 @@ impl Taken<'_> {
             if !first.is_finished() {
                 let second = scope.spawn(|| enter(other));
                 let told = first.join().unwrap();
-                let said = String::from_utf8_lossy(&told.stderr).into_owned();
+                let said = String::from_utf8_lossy(&told.stderr)
+                    .into_owned()
+                    .replace("\n    ", " ");
                 assert!(said.contains("ended by another order"), "{said}");
                 sleep(Duration::from_millis(100));
                 let third = enter(phase);

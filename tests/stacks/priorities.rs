@@ -32,7 +32,9 @@ fn refused(lab: &Lab, host: &str, verb: &str) -> String {
         ],
     );
     assert_eq!(output.status.code(), Some(1), "{verb}: {output:?}");
-    String::from_utf8(output.stderr).unwrap()
+    String::from_utf8(output.stderr)
+        .unwrap()
+        .replace("\n    ", " ")
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod blocks;
 mod figures;
+mod layout;
 mod print;
 
 use std::collections::BTreeMap;

@@ -4,40 +4,33 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 
-use comfy_table::{Table, presets};
-
 use super::figures::{changed, described};
+use super::layout::{self, COLUMNS, PLACE};
 use super::{Action, Change, Figures, PlanReport, RulesChange};
 use crate::model::desired::Reason;
 use crate::model::filter::RuleChanges;
+use crate::units::lines::wrapped;
 use crate::units::{Direction, short_text};
 
 /// So many rules that go, and so many that come, are told of one place.
 const MANY: usize = 6;
 
-const HEADER: [&str; COLUMNS] = ["", "place", "guarantee", "ceiling", "other", "why"];
-const COLUMNS: usize = 6;
-const PLACE: usize = 1;
 /// [`Minor::CONTROL`](crate::model::state::Minor::CONTROL), as `tc` writes it.
 const CONTROL: &str = "2";
 
 impl fmt::Display for PlanReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.ops == 0 {
-            return writeln!(f, "Nothing to do: the kernel holds what the policy says.");
+            return writeln!(
+                f,
+                "Nothing to write: the kernel holds what the policy says."
+            );
         }
         let told = both_ways(&self.changes);
-        let rows: Vec<([String; COLUMNS], Vec<String>)> =
-            told.iter().flat_map(|(_, rows)| rows.clone()).collect();
+        let rows: Rows = told.iter().flat_map(|(_, rows)| rows.clone()).collect();
         if !rows.is_empty() {
-            let mut details = rows.iter().map(|(_, details)| details);
-            for (place, line) in aligned(rows.iter().map(|(row, _)| row)).iter().enumerate() {
+            for line in layout::lines(&rows) {
                 writeln!(f, "{line}")?;
-                if place > 0 {
-                    for detail in details.next().into_iter().flatten() {
-                        writeln!(f, "    {detail}")?;
-                    }
-                }
             }
             writeln!(f)?;
         }
@@ -52,19 +45,15 @@ impl fmt::Display for PlanReport {
             RulesChange::Change => "changed",
             RulesChange::Remove => "removed",
         };
-        let rule_writes = match self.rule_writes {
-            0 => String::new(),
-            writes => format!(" in {}", counted(writes, "write")),
-        };
-        writeln!(
-            f,
-            "{} to add, {} to change, {} to remove; rules {rules}{rule_writes}; {} in all, in {}.",
+        let summary = format!(
+            "{} to add, {} to change, {} to remove; rules {rules}; {} in {}.",
             count(Action::Add),
             count(Action::Change),
             count(Action::Remove),
             counted(self.ops, "write"),
             counted(self.stages, "stage"),
-        )
+        );
+        f.write_str(&wrapped("", "", &summary))
     }
 }
 
@@ -73,45 +62,8 @@ fn counted(number: usize, what: &str) -> String {
     format!("{number} {what}{plural}")
 }
 
-/// The header and the rows, without the columns that have nothing in them.
-fn aligned<'a>(rows: impl Iterator<Item = &'a [String; COLUMNS]> + Clone) -> Vec<String> {
-    let used: Vec<bool> = (0..COLUMNS)
-        .map(|column| {
-            rows.clone()
-                .any(|row| row.get(column).is_some_and(|cell| !cell.is_empty()))
-        })
-        .collect();
-    let pick = |cells: Vec<&'a str>| -> Vec<&'a str> {
-        let cells = cells.into_iter().zip(&used);
-        cells
-            .filter(|(_, used)| **used)
-            .map(|(cell, _)| cell)
-            .collect()
-    };
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header(pick(HEADER.to_vec()));
-    for row in rows {
-        table.add_row(pick(row.iter().map(String::as_str).collect()));
-    }
-    let columns = table.column_count();
-    for (place, column) in table.column_iter_mut().enumerate() {
-        column.set_padding((
-            0,
-            if place + 1 == columns || place == 0 {
-                1
-            } else {
-                2
-            },
-        ));
-    }
-    table
-        .lines()
-        .map(|line| line.trim_end().to_owned())
-        .collect()
-}
-
-type Rows = Vec<([String; COLUMNS], Vec<String>)>;
+/// Rows of cells, each with the lines below it.
+pub(super) type Rows = Vec<([String; COLUMNS], Vec<String>)>;
 
 /// The rows of each change. What happens to a place in one direction and just so in the other is told once; else
 /// its rows say which direction they are about. Control is told upward alone: nothing that arrives is in it.
