@@ -7,7 +7,7 @@ use wanshift::lower::classify::{Classifier, SiteRules};
 use wanshift::model::circuit::MarkMask;
 use wanshift::model::filter::{Action, Line, MapKind, MapName, Table, VerdictMap};
 
-use super::namespace::{inside, run};
+use super::namespace::{inside, nft as script, run};
 use super::net::{DEPOT, INNER, Net, PROVINS, WITHIN, rules};
 use super::policies::{ids, site};
 use super::roundtrip::{observed, same};
@@ -156,6 +156,34 @@ fn packets_find_their_site_whatever_the_length_of_its_prefix() {
     });
 }
 
+#[test]
+fn what_somebody_did_to_a_map_by_length_is_put_right() {
+    inside(|| {
+        let rules = with(&DEPOTS[2], Many::All);
+        let table = rules.table(&ids(&rules)).unwrap();
+        nft::apply(None, Some(&table)).unwrap();
+        for command in [
+            "delete element inet wanshift mpls.sites4-24 { 10.90.7.0 }",
+            "delete element inet wanshift mpls.sites6-64/down { fd00:90:7:: }",
+            "add element inet wanshift mpls.sites4-24 { 10.90.200.0 : goto mpls.rest }",
+            // No network of that length begins there.
+            "add element inet wanshift mpls.sites4-24 { 10.90.200.1 : goto mpls.rest }",
+            // A map by length that is asked with a network of another length, or with the address.
+            "add rule inet wanshift mpls.traffic ip daddr & 255.255.0.0 vmap @mpls.sites4-24",
+            "add rule inet wanshift mpls.traffic ip daddr vmap @mpls.sites4-24",
+            "add rule inet wanshift mpls.traffic ip daddr & 255.255.255.0 vmap @mpls.sites4-32",
+            "add map inet wanshift mpls.sites4-25 { type ipv4_addr : verdict; flags interval; }",
+            "add map inet wanshift mpls.sites4-25 { type ipv4_addr : verdict; }",
+        ] {
+            script(command);
+            let changed = observed().unwrap();
+            assert!(changed != table, "{command} is not noticed");
+            nft::apply(Some(&changed), Some(&table)).unwrap();
+            same(&observed().unwrap(), &table);
+        }
+    });
+}
+
 /// The same table with all sites in one map of ranges, as it was before there were maps by length.
 fn in_one_map(mut table: Table) -> Table {
     let maps = std::mem::take(&mut table.maps);
@@ -165,7 +193,8 @@ fn in_one_map(mut table: Table) -> Table {
             match map.kind {
                 MapKind::Networks4(_) => MapKind::Address4,
                 MapKind::Networks6(_) => MapKind::Address6,
-                kind => kind,
+                kind
+                @ (MapKind::Device | MapKind::Pair | MapKind::Address4 | MapKind::Address6) => kind,
             },
         );
         let elements = &mut table
