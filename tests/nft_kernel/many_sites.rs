@@ -1,15 +1,16 @@
 //! Sites by the hundred: their prefixes stand in maps by length, and packets find them there all the same.
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use wanshift::kernel::nft;
 use wanshift::lower::classify::{Classifier, SiteRules};
 use wanshift::model::circuit::MarkMask;
-use wanshift::model::filter::{Action, Line, MapKind, MapName, Table, VerdictMap};
+use wanshift::model::filter::{Action, Field, Line, MapKind, MapName, Packet, Table, VerdictMap};
 
 use super::namespace::{inside, nft as script, run};
 use super::net::{DEPOT, INNER, Net, PROVINS, WITHIN, rules};
-use super::policies::{ids, site};
+use super::policies::{device, ids, site};
 use super::roundtrip::{observed, same};
 
 /// Which prefixes of the further sites there are many of.
@@ -120,6 +121,19 @@ fn maps_by_length_are_read_back() {
     });
 }
 
+/// Where the table, walked, says that a packet to that address goes.
+fn told(table: &Table, address: &str) -> Option<String> {
+    let (field, value) = match address.parse().unwrap() {
+        IpAddr::V4(address) => (Field::Destination4, u32::from(address).into()),
+        IpAddr::V6(address) => (Field::Destination6, address.into()),
+    };
+    let packet = Packet::default().showing(field, value);
+    let mut packet = packet.passing(Some(&device("lan0")), Some(&device("mpls0")));
+    let class = table.walk("postrouting", &mut packet).class?;
+    let mut classes = table.class_ids().into_iter();
+    classes.find_map(|(key, id)| (id == class).then(|| key.to_string()))
+}
+
 #[test]
 fn packets_find_their_site_whatever_the_length_of_its_prefix() {
     inside(|| {
@@ -140,6 +154,7 @@ fn packets_find_their_site_whatever_the_length_of_its_prefix() {
                 (DEPOT, "mpls.site.depot"),
             ] {
                 for (address, inside) in addresses.into_iter().zip(WITHIN) {
+                    assert_eq!(told(&net.table, address).as_deref(), Some(place));
                     net.leaves("to a site", &[["mpls0", place, ""]], |net| {
                         net.datagram(&net.within, None, address, 9, 0);
                     });
