@@ -346,7 +346,7 @@ fn metrics_that_cannot_be_served_keep_the_daemon_from_nothing_else() {
         // From elsewhere nobody may ask.
         drop(daemon);
         let refused = host.run(&["run", "--http", "0.0.0.0:9817"]);
-        let said = String::from_utf8_lossy(&refused.stderr).replace("\n    ", " ");
+        let said = common::said(&refused.stderr);
         assert_eq!(refused.status.code(), Some(2), "{said}");
         assert!(said.contains("other hosts could reach it"), "{said}");
         assert!(TcpStream::connect("127.0.0.1:9817").is_err());
