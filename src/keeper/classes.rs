@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::text::{Rows, carried};
+use super::columns::{Rows, carried};
 use crate::api::{ClassStatus, Line, Status};
 use crate::model::node::Place;
 use crate::units::lines::WIDTH;

@@ -8,6 +8,7 @@ mod aside;
 mod blocks;
 mod by_itself;
 pub mod classes;
+mod columns;
 mod conditions;
 mod confirm;
 pub mod early;
