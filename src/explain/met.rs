@@ -162,7 +162,7 @@ fn words(step: &Step<'_>) -> String {
     let (Action::Lookup(key, map), Some(found)) = (step.rule.action(), step.found) else {
         return step.rule.words();
     };
-    format!("{} in map {map} → {found}", key.text())
+    format!("{} in map {map} → {found}", key.asking(map))
 }
 
 /// Why packets are of `place`, to which `step` led.

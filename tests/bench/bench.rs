@@ -23,11 +23,17 @@ mod counters;
 mod decide;
 mod decision;
 mod edge;
+mod fireqos;
 mod forwarding;
 mod generator;
+mod idle;
 #[path = "../lab/mod.rs"]
 mod lab;
 mod leaves;
+mod live;
+mod many;
+mod peer;
+mod rates;
 mod rules;
 mod samples;
 mod sheet;
@@ -86,6 +92,26 @@ const PARTS: &[Part] = &[
         name: "shift",
         about: "six shifts with both circuits full",
         run: shift::run,
+    },
+    Part {
+        name: "fireqos",
+        about: "a policy applied where nothing is",
+        run: fireqos::run,
+    },
+    Part {
+        name: "live",
+        about: "all rates of 100 classes changed while bulk fills a line of 100 mbit",
+        run: live::run,
+    },
+    Part {
+        name: "rates",
+        about: "a class held to a rate for 5 s, as the wire shows it",
+        run: rates::run,
+    },
+    Part {
+        name: "idle",
+        about: "the daemon with 1,000 classes in both directions, a sample each second",
+        run: idle::run,
     },
     Part {
         name: "leaves",

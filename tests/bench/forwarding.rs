@@ -42,8 +42,8 @@ type MakeGenerator = fn(&Lab, u32) -> Generator;
 
 pub fn run(bench: &mut Bench) {
     let many = Edge::new(bench, HOST, &policy(SITES));
-    let (first_apply, ()) = time(|| many.wanshift(&["apply"]));
-    let (second_apply, ()) = time(|| many.wanshift(&["apply"]));
+    let (first_apply, _) = time(|| many.wanshift(&["apply"]));
+    let (second_apply, _) = time(|| many.wanshift(&["apply"]));
     let one = Edge::new(bench, HOST, &policy(1));
     one.wanshift(&["apply"]);
     let none = Lab::new();

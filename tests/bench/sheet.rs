@@ -32,6 +32,7 @@ enum Unit {
     Seconds,
     Nanoseconds,
     Thousands,
+    Mebibytes,
     Count,
 }
 
@@ -92,6 +93,14 @@ impl Figure {
         }
     }
 
+    /// So many bytes, told in MiB.
+    pub const fn mebibytes(bytes: f64) -> Self {
+        Self {
+            value: bytes / (1024.0 * 1024.0),
+            unit: Unit::Mebibytes,
+        }
+    }
+
     /// How many.
     pub const fn count(count: f64) -> Self {
         Self {
@@ -109,6 +118,7 @@ impl Figure {
             Unit::Seconds => " s",
             Unit::Nanoseconds => " ns",
             Unit::Thousands => " k",
+            Unit::Mebibytes => " MiB",
             Unit::Count => "",
         };
         let digits = match (self.unit, value.abs()) {

@@ -9,6 +9,7 @@ mod blocked;
 mod counted;
 mod foreign;
 mod limits;
+mod many_sites;
 mod namespace;
 mod net;
 mod packets;

@@ -85,8 +85,9 @@ fn sites() -> impl Strategy<Value = Vec<SiteRules>> {
         some(&NAMES, 4),
         blocks,
         prop::collection::vec((prefixes(), inner), 5),
+        crowd(),
     )
-        .prop_map(|(names, blocks, rest)| {
+        .prop_map(|(names, blocks, rest, crowd)| {
             let named = names.into_iter().zip(blocks).zip(rest);
             named
                 .map(|((name, block), (prefixes, inner))| {
@@ -97,8 +98,27 @@ fn sites() -> impl Strategy<Value = Vec<SiteRules>> {
                     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
                     site(name, &texts, inner)
                 })
+                .chain(crowd)
                 .collect()
         })
+}
+
+/// A site with so many prefixes of one length, none beside another, that they have a map of their own; mostly there
+/// is none.
+fn crowd() -> impl Strategy<Value = Option<SiteRules>> {
+    let one = (select(vec![24_u8, 30, 32]), 60_u8..70).prop_map(|(length, count)| {
+        let prefixes: Vec<String> = (0..count)
+            .flat_map(|n| {
+                [
+                    format!("10.200.{}.0/{length}", 2 * n),
+                    format!("fd00:200:{:x}::/64", 2 * n),
+                ]
+            })
+            .collect();
+        let prefixes: Vec<&str> = prefixes.iter().map(String::as_str).collect();
+        Some(site("crowd", &prefixes, vec![]))
+    });
+    prop_oneof![2 => Just(None), 1 => one]
 }
 
 fn prefix(six: bool, block: u8, third: u8, longer: u8) -> String {

@@ -16,14 +16,15 @@ mount -t overlay -o "lowerdir=/,upperdir=$top/upper,workdir=$top/work" overlay "
 cd "$top/root"
 
 # Of a Debian there is left what starts no more than systemd and its journal.
-rm -rf etc/systemd/system/*.wants etc/systemd/system/*.requires etc/init.d/* etc/rc?.d/* usr/sbin/policy-rc.d
+rm -rf etc/systemd/system/*.wants etc/systemd/system/*.requires etc/init.d/* etc/rc?.d/* usr/sbin/policy-rc.d \
+    {etc,usr/lib,usr/local/lib}/systemd/system-generators
 : >etc/fstab
 find usr/lib/systemd/system/*.wants -type l ! -name 'systemd-journald*' ! -name systemd-tmpfiles-setup.service -delete
 mkdir -p etc/systemd/journald.conf.d
 printf '[Journal]\nStorage=volatile\n' >etc/systemd/journald.conf.d/test.conf
 ln -sf /lib/systemd/system/multi-user.target etc/systemd/system/default.target
-# The index of all man pages is not what is tried here.
-rm -f var/lib/man-db/auto-update
+# The index of all man pages is not what is tried here. Images for containers leave out what is documentation.
+rm -rf var/lib/man-db/auto-update etc/dpkg/dpkg.cfg.d
 # A host that has it already.
 chroot . dpkg --purge wanshift >/dev/null 2>&1 || true
 chroot . userdel wanshift >/dev/null 2>&1 || true

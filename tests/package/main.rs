@@ -14,3 +14,4 @@ mod deb;
 mod lab;
 mod life;
 mod machine;
+mod upgrade;

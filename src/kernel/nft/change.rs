@@ -134,7 +134,7 @@ impl<'a> Change<'a> {
                 .elements
                 .iter()
                 .filter(|(element, verdict)| after.elements.get(element) != Some(*verdict))
-                .map(|(element, _)| element.to_string())
+                .map(|(element, _)| before.kind.write(element))
                 .collect();
             elements(text, "delete", name, &gone);
         }
@@ -209,7 +209,10 @@ impl<'a> Change<'a> {
                 .elements
                 .iter()
                 .filter(|(element, verdict)| !holds(before, element, verdict))
-                .map(|(element, verdict)| format!("{element} : {}", write::verdict(verdict)))
+                .map(|(element, verdict)| {
+                    let element = after.kind.write(element);
+                    format!("{element} : {}", write::verdict(verdict))
+                })
                 .collect();
             elements(text, "add", name, &new);
         }

@@ -94,9 +94,10 @@ fn object(cursor: &mut Cursor<'_>, table: &mut Table) -> Result<(), ReadError> {
         table.counters.insert(counter);
         return Ok(());
     }
-    match (kind, verdict_map(body)) {
-        (["map"], Some(map)) => {
-            table.maps.insert(MapName::new(name), map);
+    let map = MapName::new(name);
+    match (kind, verdict_map(&map, body)) {
+        (["map"], Some(elements)) => {
+            table.maps.insert(map, elements);
         }
         _ => {
             table.foreign.insert(Foreign {
@@ -116,8 +117,9 @@ fn counts_only(body: &[&str]) -> bool {
         .all(|token| word(token) || token.parse::<u64>().is_ok())
 }
 
-/// A map from a device or address to a verdict; `None` where it is anything more.
-fn verdict_map(body: &[&str]) -> Option<VerdictMap> {
+/// A map from a device or address to a verdict; `None` where it is anything more. The name of a map of networks says
+/// how long their prefixes are.
+fn verdict_map(name: &MapName, body: &[&str]) -> Option<VerdictMap> {
     let mut cursor = Cursor::new(body);
     cursor.skip_ends();
     cursor.expect(&["type"])?;
@@ -127,8 +129,8 @@ fn verdict_map(body: &[&str]) -> Option<VerdictMap> {
             MapKind::Pair
         }
         "ifname" => MapKind::Device,
-        "ipv4_addr" => MapKind::Address4,
-        "ipv6_addr" => MapKind::Address6,
+        "ipv4_addr" => name.length().map_or(MapKind::Address4, MapKind::Networks4),
+        "ipv6_addr" => name.length().map_or(MapKind::Address6, MapKind::Networks6),
         _ => return None,
     };
     cursor.expect(&[":", "verdict"])?;

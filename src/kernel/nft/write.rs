@@ -30,7 +30,7 @@ pub fn render_whole(table: &Table) -> String {
         if !map.elements.is_empty() {
             line(&mut text, 2, "elements = {");
             for (element, verdict) in &map.elements {
-                let entry = format!("{element} : {},", self::verdict(verdict));
+                let entry = format!("{} : {},", map.kind.write(element), self::verdict(verdict));
                 line(&mut text, 3, &entry);
             }
             line(&mut text, 2, "}");
@@ -153,6 +153,8 @@ pub(super) fn map_definition(map: &VerdictMap) -> &'static str {
         MapKind::Pair => "type ifname . ifname : verdict;",
         MapKind::Address4 => "type ipv4_addr : verdict; flags interval;",
         MapKind::Address6 => "type ipv6_addr : verdict; flags interval;",
+        MapKind::Networks4(_) => "type ipv4_addr : verdict;",
+        MapKind::Networks6(_) => "type ipv6_addr : verdict;",
     }
 }
 
@@ -217,7 +219,7 @@ fn action(rule: &Rule) -> String {
     match rule.action() {
         Action::Goto(chain) => format!("goto {chain}"),
         Action::Jump(chain) => format!("jump {chain}"),
-        Action::Lookup(key, map) => format!("{} vmap @{map}", key.text()),
+        Action::Lookup(key, map) => format!("{} vmap @{map}", key.asking(map)),
         Action::Priority(id) => format!("meta priority set {id}"),
         Action::Mark { mask, minor } => set_bits(*mask, minor.get().into()),
         Action::Unmark(mask) => set_bits(*mask, 0),

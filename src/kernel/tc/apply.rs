@@ -1,4 +1,10 @@
 //! Ops as packed messages, and what became of each.
+//!
+//! To change classes is cheap, to add them is not: each time the kernel looks through all classes of the tree for filters that
+//! are to be bound to the new one (`tc_bind_tclass`), and, on a device that offloads nothing, through the filter blocks of all
+//! classes on the machine (`flow_indr_dev_setup_offload`). Of a first apply of 2 x 10,000 classes on 6.18, `perf` found 55 % of the
+//! time in the one and 32 % in the other, 4 % in all that makes leaves, 5 % in the packet filter. Neither depends on the order,
+//! the packing or the handles that are chosen here.
 
 use std::collections::HashMap;
 

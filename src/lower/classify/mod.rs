@@ -26,6 +26,7 @@ mod block;
 mod place;
 mod remember;
 mod rules;
+mod sites;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::{CircuitRules, ClassRules, ClassifyError, NO_CONNECTION, SiteRules, remember};
+use super::{CircuitRules, ClassRules, ClassifyError, NO_CONNECTION, SiteRules, remember, sites};
 use crate::lower::control;
-use crate::lower::criteria::{OPENER, REPLY, criteria_of};
+use crate::lower::criteria::criteria_of;
 use crate::model::circuit::MarkMask;
 use crate::model::filter::{
-    Action, Chain, ChainName, ChainRole, Element, Field, LookupKey, MapKind, MapName, Range, Rule,
-    Slot, Table, Values, Verdict, VerdictMap, note_of,
+    Action, Chain, ChainName, ChainRole, Field, Rule, Slot, Table, Values, note_of,
 };
 use crate::model::ids::Ids;
 use crate::model::names::CircuitName;
@@ -122,66 +121,17 @@ impl<'a> Side<'a> {
 
     /// Makes the chains and maps of sites, and gives back the rules that lead there.
     fn sites(&mut self, sites: &[SiteRules]) -> Result<Vec<Rule>, ClassifyError> {
-        let mut elements4 = Vec::new();
-        let mut elements6 = Vec::new();
+        let mut prefixes4 = Vec::new();
+        let mut prefixes6 = Vec::new();
         for site in sites {
             let chain = self.site(site)?;
-            let (prefixes4, prefixes6) = by_family(&site.prefixes);
-            for prefix in prefixes4 {
-                let key = Element::Addresses4(Range::of_prefix(&prefix.into()));
-                elements4.push((key, Verdict::Goto(chain.clone())));
-            }
-            for prefix in prefixes6 {
-                let key = Element::Addresses6(Range::of_prefix(&prefix.into()));
-                elements6.push((key, Verdict::Goto(chain.clone())));
-            }
+            let (four, six) = by_family(&site.prefixes);
+            prefixes4.extend(four.into_iter().map(|prefix| (prefix, chain.clone())));
+            prefixes6.extend(six.into_iter().map(|prefix| (prefix, chain.clone())));
         }
-        let mut rules = Vec::new();
         let direction = self.target.direction();
-        let keys = |keys: [LookupKey; 4]| match direction {
-            Direction::Up => vec![(None, keys[0])],
-            // Sources may be translated: those of connections are not.
-            Direction::Down => vec![
-                (Some((Field::Direction, Values::of([OPENER]))), keys[1]),
-                (Some((Field::Direction, Values::of([REPLY]))), keys[2]),
-                (Some((Field::State, Values::of(NO_CONNECTION))), keys[3]),
-            ],
-        };
-        let four = [
-            LookupKey::Destination4,
-            LookupKey::Opener4,
-            LookupKey::Answerer4,
-            LookupKey::Source4,
-        ];
-        let six = [
-            LookupKey::Destination6,
-            LookupKey::Opener6,
-            LookupKey::Answerer6,
-            LookupKey::Source6,
-        ];
-        for (kind, keys, name, elements) in [
-            (
-                MapKind::Address4,
-                keys(four),
-                MapName::sites4(self.circuit, direction),
-                elements4,
-            ),
-            (
-                MapKind::Address6,
-                keys(six),
-                MapName::sites6(self.circuit, direction),
-                elements6,
-            ),
-        ] {
-            if !elements.is_empty() {
-                rules.extend(
-                    keys.into_iter()
-                        .map(|(of, key)| Rule::new(of, None, Action::Lookup(key, name.clone()))),
-                );
-                let elements = elements.into_iter().collect();
-                self.table.maps.insert(name, VerdictMap { kind, elements });
-            }
-        }
+        let mut rules = sites::add(self.circuit, direction, prefixes4, self.table);
+        rules.extend(sites::add(self.circuit, direction, prefixes6, self.table));
         Ok(rules)
     }
 

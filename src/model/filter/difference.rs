@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use super::blocks::{is_of_blocks, leads_to_block};
 use super::fate::Fate;
-use super::names::{ChainName, ChainRole};
+use super::names::{ChainName, ChainRole, MapName};
 use super::tell::{self, Told};
-use super::{Chain, Line, Table};
+use super::{Chain, Line, Table, VerdictMap};
 use crate::model::node::{NodeKey, Place};
 use crate::units::Direction;
 
@@ -271,13 +271,19 @@ fn without_digest(line: &Line) -> Line {
 
 fn compare_maps(sides: &mut Sides, old: &Table, new: &Table) {
     let mut note = |from: &Table, to: &Table, side: fn(&mut RuleChanges) -> &mut Vec<String>| {
+        // In whichever of the maps of a circuit's sites a prefix stands, it leads to the same.
+        let mut others: BTreeMap<MapName, Vec<&VerdictMap>> = BTreeMap::new();
+        for (name, map) in &to.maps {
+            others.entry(name.whole()).or_default().push(map);
+        }
         for (name, map) in &from.maps {
-            let other = to.maps.get(name).filter(|other| other.kind == map.kind);
-            if other == Some(map) {
+            if to.maps.get(name) == Some(map) {
                 continue;
             }
+            let others = others.get(&name.whole()).map_or(&[][..], Vec::as_slice);
             for (element, verdict) in &map.elements {
-                if other.and_then(|other| other.elements.get(element)) == Some(verdict) {
+                let mut there = others.iter().map(|other| other.elements.get(element));
+                if there.any(|there| there == Some(verdict)) {
                     continue;
                 }
                 let chain = verdict.target();

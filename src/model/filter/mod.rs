@@ -35,7 +35,7 @@ pub use blocks::{BlockChange, BlockFate};
 pub use difference::RuleChanges;
 pub use fields::{Field, FieldKind, IPV4, IPV6, number, number_of_device};
 pub use memory::Memory;
-pub use names::{ChainName, ChainRole, CounterName, MapName};
+pub use names::{ChainName, ChainRole, CounterName, MapName, Prefixes};
 pub use rule::{Action, Answer, Limit, LookupKey, Rule};
 pub use slot::{Slot, note_of, read_class_id, read_note};
 pub use values::{Range, Values};
@@ -131,6 +131,26 @@ pub enum MapKind {
     Address4,
     /// An IPv6 address.
     Address6,
+    /// The network of that length that an IPv4 address is in.
+    Networks4(u8),
+    /// The network of that length that an IPv6 address is in.
+    Networks6(u8),
+}
+
+impl MapKind {
+    /// The key of an element of a map of this kind, as nft writes it.
+    #[must_use]
+    pub fn write(self, element: &Element) -> String {
+        match (self, element) {
+            (Self::Networks4(_), Element::Addresses4(range)) => {
+                FieldKind::Address4.write(Range::one(range.first()))
+            }
+            (Self::Networks6(_), Element::Addresses6(range)) => {
+                FieldKind::Address6.write(Range::one(range.first()))
+            }
+            _ => element.to_string(),
+        }
+    }
 }
 
 /// The key of an element of a map.
@@ -148,17 +168,6 @@ pub enum Element {
 }
 
 impl Element {
-    /// The kind of map that it fits.
-    #[must_use]
-    pub const fn kind(&self) -> MapKind {
-        match self {
-            Self::Device(_) => MapKind::Device,
-            Self::Pair(..) => MapKind::Pair,
-            Self::Addresses4(_) => MapKind::Address4,
-            Self::Addresses6(_) => MapKind::Address6,
-        }
-    }
-
     /// Reads a key of a map of that kind, as nft writes it.
     #[must_use]
     pub fn read(kind: MapKind, text: &str) -> Option<Self> {
@@ -170,8 +179,21 @@ impl Element {
             }
             MapKind::Address4 => FieldKind::Address4.read(text).map(Self::Addresses4),
             MapKind::Address6 => FieldKind::Address6.read(text).map(Self::Addresses6),
+            MapKind::Networks4(length) => {
+                network(FieldKind::Address4, text, length).map(Self::Addresses4)
+            }
+            MapKind::Networks6(length) => {
+                network(FieldKind::Address6, text, length).map(Self::Addresses6)
+            }
         }
     }
+}
+
+/// The addresses of the network that begins with an address; `None` where none of that length does.
+fn network(kind: FieldKind, text: &str, length: u8) -> Option<Range> {
+    let prefix = kind.read(&format!("{text}/{length}"))?;
+    let address = kind.read(text)?;
+    (address == Range::one(prefix.first())).then_some(prefix)
 }
 
 /// What stands between the parts of a key.

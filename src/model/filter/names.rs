@@ -122,6 +122,8 @@ const OF_BLOCK: char = '/';
 const REJECTED: &str = "reject";
 const BLOCKED: &str = "blocked.";
 const CLASSES: &str = ".classes.";
+/// What stands between a circuit and which of its sites are in a map.
+const SITES: &str = ".sites";
 /// What the names of all that is for packets from a circuit end with.
 const DOWN: &str = "/down";
 
@@ -279,6 +281,28 @@ impl ChainRole {
     }
 }
 
+/// Which of the prefixes of a circuit's sites stand in a map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Prefixes<'a> {
+    /// Those of this length.
+    Of(u8),
+    /// All but those of these lengths, which have maps of their own.
+    But(&'a [u8]),
+}
+
+impl fmt::Display for Prefixes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Of(length) => write!(f, "-{length}"),
+            Self::But([]) => Ok(()),
+            Self::But(lengths) => {
+                f.write_str("-but")?;
+                lengths.iter().try_for_each(|length| write!(f, "-{length}"))
+            }
+        }
+    }
+}
+
 impl MapName {
     /// From the devices by which packets came to the chains in which circuits remember.
     #[must_use]
@@ -307,14 +331,40 @@ impl MapName {
 
     /// From IPv4 addresses to the chains of a circuit's sites.
     #[must_use]
-    pub fn sites4(circuit: &CircuitName, direction: Direction) -> Self {
-        Self::new(&format!("{circuit}.sites4{}", ending(direction)))
+    pub fn sites4(circuit: &CircuitName, prefixes: Prefixes<'_>, direction: Direction) -> Self {
+        Self::new(&format!("{circuit}{SITES}4{prefixes}{}", ending(direction)))
     }
 
     /// From IPv6 addresses to the chains of a circuit's sites.
     #[must_use]
-    pub fn sites6(circuit: &CircuitName, direction: Direction) -> Self {
-        Self::new(&format!("{circuit}.sites6{}", ending(direction)))
+    pub fn sites6(circuit: &CircuitName, prefixes: Prefixes<'_>, direction: Direction) -> Self {
+        Self::new(&format!("{circuit}{SITES}6{prefixes}{}", ending(direction)))
+    }
+
+    /// The length of all prefixes in it, where it is a map of sites that is asked with networks of that length
+    /// ([`Prefixes::Of`]).
+    #[must_use]
+    pub fn length(&self) -> Option<u8> {
+        let (name, _) = split(&self.0);
+        let (_, which) = name.rsplit_once(SITES)?;
+        let (_, length) = which.split_once('-')?;
+        length.parse().ok()
+    }
+
+    /// The name that the map of all sites has where no length has one of its own, of any such map; of another
+    /// its own.
+    pub(super) fn whole(&self) -> Self {
+        let (name, direction) = split(&self.0);
+        let parts = name.rsplit_once(SITES).and_then(|(circuit, which)| {
+            let (family, _) = which.split_once('-')?;
+            Some((circuit, family))
+        });
+        match parts {
+            Some((circuit, family)) => {
+                Self::new(&format!("{circuit}{SITES}{family}{}", ending(direction)))
+            }
+            None => self.clone(),
+        }
     }
 
     /// For packets of which direction it is.

@@ -1,10 +1,10 @@
 //! One rule: what must hold of a packet, and what is done then.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
-use super::MapKind;
 use super::fields::{Field, IPV4, IPV6};
 use super::memory::Memory;
 use super::names::{ChainName, CounterName, MapName};
@@ -177,18 +177,29 @@ impl LookupKey {
         }
     }
 
-    /// The kind of map that it is asked of.
+    /// What makes of the address that a packet shows the network that `map` is asked with; `None` where it is asked
+    /// with the address itself.
     #[must_use]
-    pub const fn kind(self) -> MapKind {
-        match self {
-            Self::Device | Self::Arrival => MapKind::Device,
-            Self::Pair => MapKind::Pair,
-            Self::Source4 | Self::Opener4 | Self::Answerer4 | Self::Destination4 => {
-                MapKind::Address4
+    pub fn mask(self, map: &MapName) -> Option<IpAddr> {
+        let length = u32::from(map.length()?);
+        match self.family()? {
+            IPV4 => {
+                let hosts = u32::MAX.checked_shr(length)?;
+                Some(Ipv4Addr::from(!hosts).into())
             }
-            Self::Source6 | Self::Opener6 | Self::Answerer6 | Self::Destination6 => {
-                MapKind::Address6
+            _ => {
+                let hosts = u128::MAX.checked_shr(length)?;
+                Some(Ipv6Addr::from(!hosts).into())
             }
+        }
+    }
+
+    /// What `map` is asked with, in nft's words: `ip daddr & 255.255.255.0`.
+    #[must_use]
+    pub fn asking(self, map: &MapName) -> String {
+        match self.mask(map) {
+            Some(mask) => format!("{} & {mask}", self.text()),
+            None => self.text().to_owned(),
         }
     }
 

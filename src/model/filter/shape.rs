@@ -119,6 +119,7 @@ impl Table {
             return Some(table);
         };
         let mut table = from.clone();
+        let before = table.chains.len() + table.maps.len();
         table.counters.extend(self.counters.iter().cloned());
         let taken = |name: &MapName| from.foreign.iter().any(|other| other.name == name.as_str());
         for (name, map) in &self.maps {
@@ -136,7 +137,6 @@ impl Table {
             .chains
             .iter()
             .filter(|(name, chain)| chain.hook.is_none() && !from.chains.contains_key(*name));
-        let before = table.chains.len();
         table
             .chains
             .extend(new.map(|(name, chain)| (name.clone(), chain.clone())));
@@ -148,7 +148,7 @@ impl Table {
                     .get(name)
                     .is_some_and(|after| after.hook.is_none())
         });
-        (table.chains.len() > before && !hooked).then_some(table)
+        (table.chains.len() + table.maps.len() > before && !hooked).then_some(table)
     }
 }
 

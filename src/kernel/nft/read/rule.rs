@@ -1,6 +1,7 @@
 //! One rule, read.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use super::super::text::{Cursor, END};
 use super::mark;
@@ -146,8 +147,9 @@ impl Reader<'_> {
         Some(None)
     }
 
+    /// Whether a map is asked, with what stands before or with its network.
     fn asks_map(&self) -> bool {
-        self.cursor.peek() == Some("vmap")
+        matches!(self.cursor.peek(), Some("vmap" | "&"))
     }
 
     /// `name "blocked.web" reject with tcp reset`: who asks for anything later would count too much.
@@ -171,10 +173,16 @@ impl Reader<'_> {
         Some(Action::Reject { answer, counter })
     }
 
+    /// `vmap @wan.sites4`, or `& 255.255.255.0 vmap @wan.sites4-24`: asked in another way than it is to be, a map
+    /// is asked by none of ours.
     fn lookup(&mut self, key: LookupKey) -> Option<Action> {
+        let mask = match self.cursor.take("&") {
+            true => Some(self.cursor.next()?.parse::<IpAddr>().ok()?),
+            false => None,
+        };
         self.cursor.expect(&["vmap"])?;
-        let map = self.cursor.next()?.strip_prefix('@')?;
-        Some(Action::Lookup(key, MapName::new(map)))
+        let map = MapName::new(self.cursor.next()?.strip_prefix('@')?);
+        (key.mask(&map) == mask).then_some(Action::Lookup(key, map))
     }
 
     fn connection(&mut self) -> Option<Option<Action>> {
@@ -203,10 +211,10 @@ impl Reader<'_> {
                     _ => return None,
                 };
                 match (field, self.cursor.peek()) {
-                    (Field::From4, Some("vmap")) => {
+                    (Field::From4, Some("vmap" | "&")) => {
                         return self.lookup(LookupKey::Opener4).map(Some);
                     }
-                    (Field::From6, Some("vmap")) => {
+                    (Field::From6, Some("vmap" | "&")) => {
                         return self.lookup(LookupKey::Opener6).map(Some);
                     }
                     _ => self.criterion(field)?,
