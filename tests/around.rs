@@ -49,7 +49,7 @@ fn from(session: Option<&str>, host: &EdgeHost, verb: &[&str]) -> Output {
 }
 
 fn talk(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).replace("\n    ", " ")
+    common::said(&output.stderr)
 }
 
 #[test]

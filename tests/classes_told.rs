@@ -108,6 +108,11 @@ fn names_of_any_length_fit() {
     let mut named = circuit("internet");
     named.name = long.parse().unwrap();
     status.circuits = vec![named];
+    let told = text(&status, &TimeZone::UTC);
+    assert!(told.contains(&format!("{long} down\n")), "{told}");
+    for line in told.lines() {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
     for shown in [Shown::Busiest, Shown::All] {
         let told = classes(&status, shown);
         for line in &told {

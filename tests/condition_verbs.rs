@@ -92,9 +92,7 @@ fn an_upgrade_opens_the_phase_that_waits_for_it_and_a_reset_closes_it() {
         // The phase that is over goes on until the next is entered; who left it cannot come back.
         let output = host.run(&["apply"]);
         assert!(output.status.success());
-        let talk = String::from_utf8(output.stderr)
-            .unwrap()
-            .replace("\n    ", " ");
+        let talk = common::said(&output.stderr);
         assert!(
             talk.contains("phase `telework` is over") && talk.contains("is lifted"),
             "{talk}"
@@ -279,9 +277,7 @@ fn the_speed_of_a_link_is_asked_of_its_driver() {
             assert_eq!(condition(&host, other)["true"], false, "{other}");
         }
         let talk = host.run(&["apply"]);
-        let talk = String::from_utf8(talk.stderr)
-            .unwrap()
-            .replace("\n    ", " ");
+        let talk = common::said(&talk.stderr);
         assert!(
             talk.contains("condition `fast` is true from now on: wan0 at 10gbit"),
             "{talk}"
@@ -331,11 +327,7 @@ fn a_date_counts_where_the_clock_is_kept_right() {
         } else {
             host.refused(&["phase", "upgraded"]);
             let talk = host.run(&["condition"]);
-            assert!(
-                String::from_utf8_lossy(&talk.stderr)
-                    .replace("\n    ", " ")
-                    .contains("unsynchronised")
-            );
+            assert!(common::said(&talk.stderr).contains("unsynchronised"));
         }
     });
 }

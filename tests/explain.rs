@@ -310,7 +310,7 @@ fn whoever_may_not_read_the_store_is_told_by_the_daemon() {
                 command.args(["--socket", "/nonexistent"]);
             }
             let output = command.args(words).output().unwrap();
-            let errors = String::from_utf8_lossy(&output.stderr).replace("\n    ", " ");
+            let errors = common::said(&output.stderr);
             assert!(output.status.success(), "{errors}");
             serde_json::from_slice::<Value>(&output.stdout).unwrap()
         };

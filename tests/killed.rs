@@ -115,7 +115,7 @@ fn dies_at(host: &EdgeHost, verb: &[&str], after: usize, each_op: bool) -> bool 
         .env(EVERY, if each_op { "1" } else { "0" })
         .output()
         .unwrap();
-    let text = String::from_utf8_lossy(&output.stderr).replace("\n    ", " ");
+    let text = common::said(&output.stderr);
     match output.status.signal() {
         Some(9) => true,
         Some(signal) => panic!("died of signal {signal}: {text}"),

@@ -110,9 +110,7 @@ fn ctrl_c_at_a_terminal_takes_a_ramp_back_and_leaves_nft_alone() {
             std::thread::sleep(TICK);
         }
         let output = ramp.wait_with_output().unwrap();
-        let errors = String::from_utf8(output.stderr)
-            .unwrap()
-            .replace("\n    ", " ");
+        let errors = common::said(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{errors}");
         assert!(errors.contains("interrupted"), "{errors}");
         assert!(!errors.contains("nft"), "{errors}");
@@ -154,9 +152,7 @@ fn a_write_that_failed_is_told_once_in_plain_words() {
         let broken = OddNft::new("[ \"$1\" = -f ] && { echo out of luck >&2; exit 1; }");
         let apply = broken.start(&host, &["apply"]);
         let output = apply.wait_with_output().unwrap();
-        let errors = String::from_utf8(output.stderr)
-            .unwrap()
-            .replace("\n    ", " ");
+        let errors = common::said(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{errors}");
         assert_eq!(errors.matches("out of luck").count(), 1, "{errors}");
         assert!(

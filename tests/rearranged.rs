@@ -81,7 +81,7 @@ fn inside_devices_are_taken_as_they_stand() {
         };
         host.edit("host.toml", "[\"lan0\"]", "[\"br0\", \"lan0\", \"tun0\"]");
         let output = host.run(&["apply"]);
-        let talk = String::from_utf8_lossy(&output.stderr).replace("\n    ", " ");
+        let talk = common::said(&output.stderr);
         assert!(output.status.success(), "{talk}");
         assert!(talk.contains("no inside device `tun0`"), "{talk}");
         assert!(is_fed("br0") && !is_fed("lan0"));

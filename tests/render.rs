@@ -75,7 +75,7 @@ impl Paper {
 
     fn wanshift(&self, verb: &[&str]) -> String {
         let output = self.run(verb);
-        let errors = String::from_utf8_lossy(&output.stderr).replace("\n    ", " ");
+        let errors = common::said(&output.stderr);
         assert!(output.status.success(), "wanshift {verb:?}: {errors}");
         String::from_utf8(output.stdout).unwrap()
     }
@@ -350,16 +350,12 @@ fn what_cannot_be_is_refused() {
         let paper = Paper::of(&policy("cd77"), DEVICES);
         let output = paper.run(&["render", "tc", "--phase", "holiday"]);
         assert_eq!(output.status.code(), Some(1));
-        let said = String::from_utf8(output.stderr)
-            .unwrap()
-            .replace("\n    ", " ");
+        let said = common::said(&output.stderr);
         assert!(said.contains("there is no phase `holiday`"), "{said}");
         sh("tc qdisc add dev wan0 root handle 9: tbf rate 1gbit burst 100kb latency 50ms");
         let output = paper.run(&["render", "tc"]);
         assert_eq!(output.status.code(), Some(1));
-        let said = String::from_utf8(output.stderr)
-            .unwrap()
-            .replace("\n    ", " ");
+        let said = common::said(&output.stderr);
         assert!(
             said.contains("a root qdisc that is not ours, tbf 9:"),
             "{said}"

@@ -114,11 +114,7 @@ fn blocks_hold_before_there_is_a_device_and_the_daemon_takes_them_over() {
         assert_eq!(sh(COUNTER), counted);
         let held = host.run(&["restore-blocks"]);
         assert!(held.status.success());
-        assert!(
-            String::from_utf8_lossy(&held.stderr)
-                .replace("\n    ", " ")
-                .contains("at work")
-        );
+        assert!(common::said(&held.stderr).contains("at work"));
     });
 }
 
@@ -197,12 +193,7 @@ fn the_copy_serves_where_the_store_cannot_be_read() {
             std::fs::write(copy(&host), text).unwrap();
             start_anew();
             let output = host.run(&["restore-blocks"]);
-            (
-                output.status.code(),
-                String::from_utf8(output.stderr)
-                    .unwrap()
-                    .replace("\n    ", " "),
-            )
+            (output.status.code(), common::said(&output.stderr))
         };
         let (code, said) = alone(&text);
         assert_eq!(code, Some(0), "{said}");

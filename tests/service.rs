@@ -345,10 +345,9 @@ fn metrics_that_cannot_be_served_keep_the_daemon_from_nothing_else() {
         assert!(asked(address, "/healthz").contains("healthy"));
         // From elsewhere nobody may ask.
         drop(daemon);
-        let command = std::process::Command::new(env!("CARGO_BIN_EXE_wanshift"));
-        let mut daemon = Daemon::start_as(&host, command, &["--http", "0.0.0.0:9817"]);
-        let status = daemon.wait_for("what is wrong", |status| status["healthy"] == false);
-        let said = status["problems"].to_string();
+        let refused = host.run(&["run", "--http", "0.0.0.0:9817"]);
+        let said = common::said(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(2), "{said}");
         assert!(said.contains("other hosts could reach it"), "{said}");
         assert!(TcpStream::connect("127.0.0.1:9817").is_err());
     });

@@ -360,11 +360,11 @@ fn what_is_not_held_yet_is_said_or_refused_by_name() {
         let host = EdgeHost::new("0s");
         host.wanshift(&["apply"]);
         let output = host.run(&["phase", "telework"]);
-        let talk = String::from_utf8_lossy(&output.stderr).replace("\n    ", " ");
+        let talk = common::said(&output.stderr);
         assert!(!talk.contains("browsing-in-session"), "{talk}");
         host.edit("policy.d/20-telework.toml", "\"cut\"", "\"drain\"");
         let output = host.run(&["plan"]);
-        let talk = String::from_utf8_lossy(&output.stderr).replace("\n    ", " ");
+        let talk = common::said(&output.stderr);
         assert!(
             talk.contains("browsing-in-session") && talk.contains("drain_for"),
             "{talk}"
@@ -388,7 +388,7 @@ fn what_is_not_held_yet_is_said_or_refused_by_name() {
             &format!("[block.browsing-in-session]\nschedule = \"{schedule}\""),
         );
         let output = host.run(&["plan"]);
-        let talk = String::from_utf8_lossy(&output.stderr).replace("\n    ", " ");
+        let talk = common::said(&output.stderr);
         assert!(
             talk.contains("browsing-in-session") && talk.contains(word) && talk.contains(&schedule),
             "{talk}"

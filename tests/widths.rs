@@ -300,6 +300,18 @@ fn help_fits() {
             assert_fits(&arguments, &run(&arguments), as_it_is);
         }
     }
+    for wrong in [
+        &["run", "--http", "0.0.0.0:9817"][..],
+        &["schema", "nothing-like-it"],
+        &[
+            "phase",
+            "A Name That No Phase Could Ever Have, However Long It Were Looked For",
+        ],
+        &["apply", "--confirm-within", "soon", "--config", "/nowhere"],
+        &[],
+    ] {
+        assert_fits(wrong, &run(wrong), as_it_is);
+    }
     for verb in ["list", "reset"] {
         assert_fits(
             &["condition", verb],

@@ -177,7 +177,7 @@ impl<'a> Output<'a> {
             let _ = self.result(&Failed::usage(message, help), "");
             self.say(&format!("error: {message}"));
         } else {
-            self.drawn(text.trim_end());
+            self.drawn(&fitted(text.trim_end()));
         }
         code
     }

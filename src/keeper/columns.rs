@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::units::lines::WIDTH;
+
 /// So many bit/s, measured: to three digits.
 pub(super) fn carried(rate: f64) -> String {
     let units = [("gbit", 1e9), ("mbit", 1e6), ("kbit", 1e3)];
@@ -49,6 +51,38 @@ impl<const N: usize> Rows<N> {
             }
         }
         told
+    }
+
+    /// As [`text`](Self::text); where that is too wide, the first column in lines of its own.
+    pub(super) fn fitting(self, head: [&str; N]) -> Vec<String> {
+        let first: Vec<String> = self
+            .0
+            .iter()
+            .filter_map(|row| row.first().cloned())
+            .collect();
+        let mut beside = self.0.clone();
+        let whole = self.text(head);
+        if whole
+            .iter()
+            .all(|line| line.trim_end().chars().count() <= WIDTH)
+        {
+            return whole;
+        }
+        for row in &mut beside {
+            if let Some(cell) = row.first_mut() {
+                cell.clear();
+            }
+        }
+        let mut rows = Self(beside).text(head).into_iter();
+        // An empty line and the head come first.
+        let mut lines: Vec<String> = rows.by_ref().take(2).collect();
+        lines.extend(
+            first
+                .into_iter()
+                .zip(rows)
+                .flat_map(|(first, row)| [first, row]),
+        );
+        lines
     }
 
     /// The rows below `head`, and an empty line before; nothing where there are none.

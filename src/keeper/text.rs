@@ -111,7 +111,7 @@ pub fn text(status: &Status, zone: &TimeZone) -> String {
             row("down", down);
         }
     }
-    for row in table.text(["circuit", "share", "of", "carries", "full", "saturated"]) {
+    for row in table.fitting(["circuit", "share", "of", "carries", "full", "saturated"]) {
         line(row);
     }
     for row in classes(status, Shown::Busiest) {

@@ -107,7 +107,7 @@ impl EdgeHost {
     /// Runs the program, which must succeed, and gives what it prints.
     pub fn wanshift(&self, verb: &[&str]) -> String {
         let output = self.run(verb);
-        let errors = String::from_utf8_lossy(&output.stderr).replace("\n    ", " ");
+        let errors = super::said(&output.stderr);
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(
             output.status.success(),
@@ -122,9 +122,7 @@ impl EdgeHost {
         let output = self.run(verb);
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         assert_eq!(output.status.code(), Some(1), "wanshift {verb:?}: {text}");
-        String::from_utf8(output.stderr)
-            .unwrap()
-            .replace("\n    ", " ")
+        super::said(&output.stderr)
     }
 }
 

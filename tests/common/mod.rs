@@ -35,3 +35,8 @@ pub fn sh(line: &str) -> String {
     assert!(output.status.success(), "{line}: {text}{errors}");
     text
 }
+
+/// What the program said on stderr, each line whole again: what goes on of one that was too wide is indented by four.
+pub fn said(stderr: &[u8]) -> String {
+    String::from_utf8_lossy(stderr).replace("\n    ", " ")
+}

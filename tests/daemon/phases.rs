@@ -37,9 +37,7 @@ fn a_change_of_mind_goes_from_where_it_stands() {
         }
         assert!(second.wait().unwrap().success());
         let first = first.wait_with_output().unwrap();
-        let told = String::from_utf8(first.stderr)
-            .unwrap()
-            .replace("\n    ", " ");
+        let told = super::common::said(&first.stderr);
         assert_eq!(first.status.code(), Some(1), "{told}");
         assert!(told.contains("ended by another order"), "{told}");
         // Down on the first way, then up on the second: it jumps to neither end, and turns once.

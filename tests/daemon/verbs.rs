@@ -33,9 +33,7 @@ fn a_second_daemon_on_the_same_state_is_refused() {
             .args(["run", "--http", "127.0.0.1:9999"])
             .output()
             .unwrap();
-        let errors = String::from_utf8(output.stderr)
-            .unwrap()
-            .replace("\n    ", " ");
+        let errors = super::common::said(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{errors}");
         let pid = format!("process {}", daemon.pid());
         assert!(
@@ -60,9 +58,7 @@ fn verbs_go_through_the_daemon() {
             .args(["phase", "nominal"])
             .output()
             .unwrap();
-        let errors = String::from_utf8_lossy(&output.stderr)
-            .into_owned()
-            .replace("\n    ", " ");
+        let errors = super::common::said(&output.stderr);
         assert!(output.status.success(), "{errors}");
         assert_eq!(share("mpls0"), 200_000_000);
     });
@@ -80,9 +76,7 @@ fn a_verb_for_another_place_than_the_daemons_is_refused() {
                 .args(["phase", "telework"])
                 .output()
                 .unwrap();
-            let errors = String::from_utf8_lossy(&output.stderr)
-                .into_owned()
-                .replace("\n    ", " ");
+            let errors = super::common::said(&output.stderr);
             // A flag that is given twice is a usage error.
             assert!(!output.status.success(), "{errors}");
         }
@@ -98,9 +92,7 @@ fn a_verb_for_another_place_than_the_daemons_is_refused() {
                 .args(["phase", "telework"])
                 .output()
                 .unwrap();
-            let errors = String::from_utf8_lossy(&output.stderr)
-                .into_owned()
-                .replace("\n    ", " ");
+            let errors = super::common::said(&output.stderr);
             assert_eq!(output.status.code(), Some(1), "{errors}");
             assert!(
                 errors.contains("has another") && errors.contains(what),
