@@ -213,7 +213,7 @@ fn notes_are_there_for_programs_too() {
     assert_eq!(
         *unused,
         serde_json::json!({
-            "file": "x.toml", "line": 1, "column": 8, "message": message, "help": help
+            "file": "x.toml", "line": 1, "column": 8, "kind": "advice", "message": message, "help": help
         })
     );
 }
