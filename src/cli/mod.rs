@@ -148,7 +148,7 @@ struct ChangeArgs {
     /// Undo it unless `wanshift confirm` comes within this time after it is done, for example 10m; needs the daemon
     #[arg(long, value_name = "TIME", value_parser = place::time)]
     confirm_within: Option<Duration>,
-    /// Go on even where that would cut the ssh session that it is ordered from
+    /// Go on even where that would cut the ssh session that it is ordered from, or where a circuit's device is not there
     #[arg(long)]
     force: bool,
 }

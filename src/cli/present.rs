@@ -18,7 +18,7 @@ use crate::model::hold::Established;
 use crate::model::ids::Ids;
 use crate::model::names::{ConditionName, PhaseName};
 use crate::policy::Policy;
-use crate::store::{Extent, Store};
+use crate::store::{Extent, RecordState, Store};
 
 /// What is known of what holds.
 pub struct Present {
@@ -64,6 +64,7 @@ impl Present {
         ));
         Ok(Self {
             notes,
+            how: "the first of the policy",
             ..Self::stored(policy, None)?
         })
     }
@@ -73,10 +74,17 @@ impl Present {
         let latches = store.map(Store::latches).transpose()?.unwrap_or_default();
         let mut notes = Vec::new();
         if let Some(record) = store.map(Store::unfinished).transpose()?.flatten() {
-            notes.push(format!(
-                "`{}` is not finished: what holds is a step on its way",
-                record.change.what
-            ));
+            let what = &record.change.what;
+            notes.push(match record.state {
+                RecordState::Unconfirmed => format!("`{what}` holds, and waits to be confirmed"),
+                RecordState::Applying
+                | RecordState::Undoing
+                | RecordState::Stuck
+                | RecordState::Done
+                | RecordState::Undone => {
+                    format!("`{what}` is not finished: what holds is a step on its way")
+                }
+            });
         }
         match intent.as_ref().map(|intent| intent.extent) {
             Some(Extent::Nothing) => {

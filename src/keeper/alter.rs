@@ -167,6 +167,8 @@ impl Keeper {
             stance
         };
         self.spare(asked, &policy, &phase, force, talk)?;
+        let there = self.are_there(&policy, force);
+        self.judged(there)?;
         let engine = engine(&policy, phase, &known.latches, stance)?;
         let admitted = self.admit(&files)?;
         self.let_in(&admitted)?;

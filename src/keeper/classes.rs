@@ -97,6 +97,9 @@ fn drawn(told: Vec<Told>) -> Vec<String> {
             .filter_map(|line| line.or_else(|| rows.next())),
     );
     drawn
+        .iter()
+        .map(|line| line.trim_end().to_owned())
+        .collect()
 }
 
 /// How wide all is that stands beside the places.

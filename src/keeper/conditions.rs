@@ -216,7 +216,7 @@ fn event_text(
     };
     if new.is_empty() {
         line(
-            "No condition became true by it; `wanshift condition` shows what they wait for.".into(),
+            "No condition became true by it; `wanshift condition` shows which are, and what the others wait for.".into(),
         );
     }
     for (name, latch) in new {

@@ -58,7 +58,11 @@ impl Keeper {
             writes: 0,
             phase: pending.change.phase_to.clone(),
         };
-        let text = format!("Confirmed: `{}` stays.\n", pending.change.what);
+        let stays = match &self.going {
+            Some(_) => "is on its way, and stays once it holds",
+            None => "stays",
+        };
+        let text = format!("Confirmed: `{}` {stays}.\n", pending.change.what);
         Answer::of(&settled, text)
     }
 

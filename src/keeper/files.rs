@@ -1,12 +1,16 @@
 //! The policy that is to be put into force: from files that nobody else may write.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::api::{Failure, FileFacts, WrongFiles};
+use super::Keeper;
+use crate::api::{Failure, FileFacts, Insist, WrongFiles};
 use crate::check::{Note, unsupported};
+use crate::kernel::Scope;
 use crate::load::{Choice, Trust, load};
-use crate::policy::{Faults, Policy, Source, Style, read, report};
+use crate::model::names::DeviceName;
+use crate::policy::{Faults, Policy, Source, Style, nearest, read, report};
 use crate::store::hashes;
 use crate::units::lines::WIDTH;
 
@@ -74,6 +78,37 @@ pub fn wrong(faults: &Faults, sources: &[Source], notes: &[Note], style: Style) 
         notes,
     }));
     failure
+}
+
+impl Keeper {
+    /// Refuses files that newly put a circuit on a device that is not there: that is a slip, more often than a device
+    /// that is still to come, and what is shaped now would be so no longer.
+    pub(super) fn are_there(&mut self, policy: &Policy, force: Insist) -> Result<(), Failure> {
+        if force == Insist::Yes {
+            return Ok(());
+        }
+        let here = self.kernel.observe(Scope::Shaping)?.devices;
+        let circuits = self.in_force.iter();
+        let circuits = circuits.flat_map(|before| before.policy.circuits().values());
+        let before: BTreeSet<&DeviceName> = circuits.map(|circuit| &circuit.device).collect();
+        let mut circuits = policy.circuits().values();
+        let Some(circuit) = circuits.find(|circuit| {
+            !here.contains_key(&circuit.device) && !before.contains(&circuit.device)
+        }) else {
+            return Ok(());
+        };
+        let (device, at) = (&circuit.device, &circuit.origin);
+        let names = here.keys().map(DeviceName::as_str);
+        let meant = nearest(device.as_str(), names)
+            .map_or_else(String::new, |near| format!("did you mean `{near}`? "));
+        Err(Failure::from(format!(
+            "{}:{}: circuit `{}`: there is no device `{device}` here; nothing was written",
+            at.file, at.line, circuit.name
+        ))
+        .with_help(format!(
+            "{meant}--force goes on without it, and has the daemon wait for it"
+        )))
+    }
 }
 
 /// Refuses a policy that asks for what this version cannot hold the line to.

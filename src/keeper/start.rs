@@ -54,6 +54,14 @@ impl Keeper {
                 self.judged(taken).ok();
             }
         }
+        if let Ok(Some(intent)) = self.store.intent()
+            && intent.extent != Extent::Whole
+        {
+            talk.say(&format!(
+                "`{}` of {} took out what was held: `wanshift apply` puts it back",
+                intent.what, intent.actor
+            ));
+        }
         self.looks.soon();
         self.say_footing();
     }

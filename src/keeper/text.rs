@@ -46,7 +46,8 @@ pub fn text(status: &Status, zone: &TimeZone) -> String {
         ));
     }
     match &status.phase {
-        None => line("Nothing was applied yet.".to_owned()),
+        None if status.healthy => line("Nothing was applied yet.".to_owned()),
+        None => line("No phase is on record.".to_owned()),
         Some(phase) => {
             let (name, since) = (&phase.name, when(&phase.since));
             line(match phase.holds {

@@ -43,6 +43,33 @@ fn one_that_is_missing_is_waited_for_and_all_else_holds() {
     });
 }
 
+/// A slip in a name does not take what is shaped out of the kernel.
+#[test]
+fn one_that_no_file_named_before_is_not_waited_for_unasked() {
+    in_namespace(|| {
+        let host = EdgeHost::new("0s");
+        let mut daemon = Daemon::start(&host);
+        daemon.wait_for_phase("nominal");
+        let before = dump();
+        host.edit("host.toml", "device = \"wan0\"", "device = \"wan9\"");
+        for order in [&["apply"][..], &["phase", "telework"]] {
+            let errors = host.refused(order);
+            assert!(
+                errors.contains("there is no device `wan9` here")
+                    && errors.contains("did you mean `wan0`?"),
+                "{errors}"
+            );
+            assert_same(&dump(), &before, "after the refusal");
+        }
+        host.wanshift(&["apply", "--force"]);
+        let status = daemon.wait_for("the wait", |status| {
+            let problems = status["problems"].as_array().unwrap();
+            problems.iter().any(|problem| problem["stage"] == "wait")
+        });
+        assert_eq!(status["phase"]["name"], "nominal");
+    });
+}
+
 #[test]
 fn one_that_comes_while_no_daemon_runs_is_shaped_at_the_next_start() {
     in_namespace(|| {

@@ -1,6 +1,6 @@
 //! Blocks that a daemon keeps: nothing but its condition, or the end of its phase, lifts one.
 
-use std::io::ErrorKind::{self, ConnectionRefused};
+use std::io::ErrorKind::{self, ConnectionRefused, ConnectionReset};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -51,7 +51,8 @@ impl Browsing {
         for (at, came) in tries {
             match came {
                 Ok(()) => through.push(at),
-                Err(ConnectionRefused) => {}
+                // Reset: it had just been answered when the block came back, which cuts it.
+                Err(ConnectionRefused | ConnectionReset) => {}
                 Err(other) => panic!("neither opened nor refused: {other}"),
             }
         }
