@@ -9,6 +9,7 @@ use crate::api::{Failure, FileFacts, Insist, WrongFiles};
 use crate::check::{Note, unsupported};
 use crate::kernel::Scope;
 use crate::load::{Choice, Trust, load};
+use crate::lower::Absent;
 use crate::model::names::DeviceName;
 use crate::policy::{Faults, Policy, Source, Style, nearest, read, report};
 use crate::store::hashes;
@@ -84,7 +85,8 @@ impl Keeper {
     /// Refuses files that newly put a circuit on a device that is not there: that is a slip, more often than a device
     /// that is still to come, and what is shaped now would be so no longer.
     pub(super) fn are_there(&mut self, policy: &Policy, force: Insist) -> Result<(), Failure> {
-        if force == Insist::Yes {
+        // Without a daemon nothing is waited for: who finds it missing says so then.
+        if force == Insist::Yes || self.looks.absent == Absent::Refused {
             return Ok(());
         }
         let here = self.kernel.observe(Scope::Shaping)?.devices;
