@@ -14,8 +14,7 @@ use crate::keeper::plan::{FilesAre, describe, text};
 use crate::keeper::{files, known, words};
 use crate::kernel::Scope;
 use crate::model::names::PhaseName;
-use crate::store::{Confirm, Lock, Record, RecordState, Store, hash};
-use crate::units::Moment;
+use crate::store::{Lock, RecordState, Store, hash};
 
 #[derive(Debug, Args)]
 pub struct PlanArgs {
@@ -42,7 +41,12 @@ pub fn plan(
     let holder = Lock::holder(&state);
     let boot = boot_id()?;
     let (waits, unfinished) = match unfinished {
-        Some(record) if waits_still(&record, &boot, SystemClock.now()) => (Some(record), None),
+        Some(record)
+            if record.state == RecordState::Unconfirmed
+                && !record.is_late(&boot, SystemClock.now()) =>
+        {
+            (Some(record), None)
+        }
         unfinished => (None, unfinished),
     };
     let daemon = holder
@@ -142,12 +146,4 @@ pub fn plan(
     } else {
         0
     })
-}
-
-/// Whether `record` is of a change that reached its goal and may still be confirmed.
-fn waits_still(record: &Record, boot: &str, now: Moment) -> bool {
-    let in_time = |confirm: Confirm| confirm.until > now;
-    record.state == RecordState::Unconfirmed
-        && record.change.boot == boot
-        && record.change.confirm.is_some_and(in_time)
 }

@@ -266,9 +266,8 @@ impl Keeper {
     pub(super) fn is_overdue(&self, record: &Record) -> bool {
         let going = self.going.as_ref();
         let on_its_way = going.is_some_and(|going| going.underway.record.id == record.id);
-        let confirm = record.change.confirm.filter(|_| !on_its_way);
-        let over = confirm.is_some_and(|confirm| confirm.until <= self.clock.now());
-        over || record.change.boot != self.boot || self.went_back(Some(record))
+        let late = !on_its_way && record.is_late(&self.boot, self.clock.now());
+        late || self.went_back(Some(record))
     }
 
     /// A second change beside one that waits to be confirmed is refused; the same again gives more time.

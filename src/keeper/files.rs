@@ -1,18 +1,17 @@
 //! The policy that is to be put into force: from files that nobody else may write.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::Keeper;
 use crate::api::{Failure, FileFacts, Insist, WrongFiles};
 use crate::check::{Note, unsupported};
+use crate::executor::error::ChangeError;
 use crate::kernel::Scope;
 use crate::load::{Choice, Trust, load};
-use crate::lower::Absent;
-use crate::model::names::DeviceName;
-use crate::policy::{Faults, Policy, Source, Style, nearest, read, report};
-use crate::store::hashes;
+use crate::lower::{Absent, slips};
+use crate::policy::{Faults, Policy, Source, Style, read, report};
+use crate::store::{hash, hashes};
 use crate::units::lines::WIDTH;
 
 /// What the files of a host say.
@@ -46,6 +45,12 @@ pub fn from(config: &Path, style: Style) -> Result<Files, Failure> {
 /// As of [`from`].
 pub fn on_paper(config: &Path, style: Style) -> Result<Files, Failure> {
     trusted(config, Trust::Read, style)
+}
+
+/// The hash of the files in `config`, whatever they say; none where they cannot be read or may not be believed.
+pub(super) fn hash_of(config: &Path) -> Option<String> {
+    let loaded = load(&Choice::Directory(config.to_owned()), Trust::Apply).ok()?;
+    Some(hash(&hashes(&loaded.sources)))
 }
 
 fn trusted(config: &Path, trust: Trust, style: Style) -> Result<Files, Failure> {
@@ -82,34 +87,21 @@ pub fn wrong(faults: &Faults, sources: &[Source], notes: &[Note], style: Style) 
 }
 
 impl Keeper {
-    /// Refuses files that newly put a circuit on a device that is not there: that is a slip, more often than a device
-    /// that is still to come, and what is shaped now would be so no longer.
+    /// Refuses files with a slip in the name of a device: what is shaped now on the one that was meant would be so no
+    /// longer.
     pub(super) fn are_there(&mut self, policy: &Policy, force: Insist) -> Result<(), Failure> {
         // Without a daemon nothing is waited for: who finds it missing says so then.
         if force == Insist::Yes || self.looks.absent == Absent::Refused {
             return Ok(());
         }
         let here = self.kernel.observe(Scope::Shaping)?.devices;
-        let circuits = self.in_force.iter();
-        let circuits = circuits.flat_map(|before| before.policy.circuits().values());
-        let before: BTreeSet<&DeviceName> = circuits.map(|circuit| &circuit.device).collect();
-        let mut circuits = policy.circuits().values();
-        let Some(circuit) = circuits.find(|circuit| {
-            !here.contains_key(&circuit.device) && !before.contains(&circuit.device)
-        }) else {
-            return Ok(());
-        };
-        let (device, at) = (&circuit.device, &circuit.origin);
-        let names = here.keys().map(DeviceName::as_str);
-        let meant = nearest(device.as_str(), names)
-            .map_or_else(String::new, |near| format!("did you mean `{near}`? "));
-        Err(Failure::from(format!(
-            "{}:{}: circuit `{}`: there is no device `{device}` here; nothing was written",
-            at.file, at.line, circuit.name
-        ))
-        .with_help(format!(
-            "{meant}--force goes on without it, and has the daemon wait for it"
-        )))
+        let before = self.in_force.as_ref().map(|before| before.policy.as_ref());
+        match slips(policy, before, here.keys()) {
+            slips if slips.is_empty() => Ok(()),
+            slips => Err(Failure::from(ChangeError::Lower(slips)).with_help(
+                "nothing was written; --force goes on without it, and has the daemon wait for it",
+            )),
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use crate::api::{Failure, Order, Request, Stage, Talk};
 use crate::executor::recovery::Resumed;
 use crate::kernel::Scope;
 use crate::model::state::KernelState;
+use crate::policy::Style;
 use crate::store::{Extent, PolicyId, Record, RecordState};
 
 /// Under this name the store remembers the hash of the files that were taken back last.
@@ -27,7 +28,7 @@ impl Keeper {
             self.guard_blocks();
         }
         let (at, now) = (self.clock.date(), self.clock.now());
-        let files = match files::from(&self.config, crate::policy::Style::Plain) {
+        let files = match files::from(&self.config, Style::Plain) {
             Ok(files) => Some(files),
             Err(failure) => {
                 if let Some(wrong) = &failure.files {
@@ -93,10 +94,8 @@ impl Keeper {
     /// Whether the files that lie there are those that were taken back.
     pub(super) fn lie_taken_back(&self) -> bool {
         let out: Option<String> = self.store.remembered(TAKEN_BACK).unwrap_or_default();
-        out.filter(|hash| !hash.is_empty()).is_some_and(|out| {
-            let files = files::from(&self.config, crate::policy::Style::Plain);
-            files.is_ok_and(|files| crate::store::hash(&files.facts()) == out)
-        })
+        out.filter(|hash| !hash.is_empty())
+            .is_some_and(|out| files::hash_of(&self.config).is_some_and(|hash| hash == out))
     }
 
     /// Forgets that files were taken back, where they are those of `policy`: somebody orders them again.

@@ -21,7 +21,7 @@ use classify::ClassifyError;
 pub use classify::blocks_alone;
 pub use criteria::match_of;
 pub use layout::{Layout, Top, departures, layouts};
-pub use missing::missing;
+pub use missing::{missing, slips};
 pub use names::Names;
 pub use session::places_of_replies;
 pub use trees::trees;

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::iter::once;
 
 use super::layout::{Layout, Top, arrivals, layouts};
+use super::missing::meant;
 use super::{Absent, Facts, LowerError, figures};
 use crate::model::circuit::{Circuit, LeafChoice, LinkLayer, Overhead, Pool, TakeOver};
 use crate::model::class::{Priority, Weight};
@@ -16,7 +17,7 @@ use crate::model::ids::Ids;
 use crate::model::names::{DeviceName, Origin};
 use crate::model::node::{NodeKey, Place, Spot};
 use crate::model::state::{Device, Edge, LeafKind, Minor, Role, Root, Selector, TcClass, Tree};
-use crate::policy::{Policy, nearest};
+use crate::policy::Policy;
 use crate::units::{Direction, Rate};
 
 /// The trees, of places that have their numbers: all that the steps of a ramp change.
@@ -175,27 +176,10 @@ impl Making<'_> {
                 origin: origin.clone(),
                 who,
                 device: device.clone(),
-                near: self.near(device),
+                near: meant(self.policy, self.facts.devices.keys(), device),
             }),
             Absent::Waited => {}
         }
-    }
-
-    /// The device that was probably meant: one that is here, and that the policy names nowhere.
-    fn near(&self, device: &DeviceName) -> Option<DeviceName> {
-        let policy = self.policy;
-        let circuits = policy.circuits().values();
-        let pools = policy.pools().values();
-        let named: BTreeSet<&DeviceName> = circuits
-            .flat_map(arrivals)
-            .chain(pools.filter_map(|pool| pool.device.as_ref()))
-            .chain(&policy.host().inside)
-            .collect();
-        let here = self.facts.devices.keys();
-        let free = here.filter(|here| !named.contains(here));
-        nearest(device.as_str(), free.map(DeviceName::as_str))?
-            .parse()
-            .ok()
     }
 
     /// Whether a circuit can be shaped through its device.

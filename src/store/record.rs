@@ -167,6 +167,15 @@ pub struct Record {
     pub change: NewRecord,
 }
 
+impl Record {
+    /// Whether the time to confirm it is over `now`, under this boot: under another it always is.
+    #[must_use]
+    pub fn is_late(&self, boot: &str, now: Moment) -> bool {
+        let confirm = self.change.confirm;
+        self.change.boot != boot || confirm.is_some_and(|confirm| confirm.until <= now)
+    }
+}
+
 /// What becomes of a change that is neither done nor undone where another begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Supersede {

@@ -8,13 +8,23 @@ mod explained;
 mod small;
 mod status;
 
+use clap::ValueEnum;
 use serde_json::{Value, json};
+
+use crate::policy::{self, Files};
 
 use build::{count, list, object, object_with, or_null, text, word};
 
-/// A verb that prints a result as JSON.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Printed {
+/// What has a schema.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum Described {
+    /// What host.toml may say
+    Host,
+    /// What the files in policy.d may say
+    Policy,
+    /// What every verb prints with --json where it fails
+    Failure,
+    /// What check prints with --json; so with all that follow
     Check,
     Plan,
     Explain,
@@ -24,35 +34,40 @@ pub(super) enum Printed {
     Confirm,
     Rollback,
     History,
+    /// What status prints, and the daemon at /status over HTTP
     Status,
     Event,
+    #[value(alias = "condition-list")]
     Condition,
     ConditionReset,
     Teardown,
     RestoreBlocks,
 }
 
-/// What `verb` prints: its result, or why it failed.
-pub(super) fn shape(verb: Printed) -> Value {
-    let (words, results) = match verb {
-        Printed::Check => ("check", vec![small::checked()]),
-        Printed::Plan => ("plan", vec![changes::planned()]),
-        Printed::Explain => ("explain", vec![explained::explained()]),
-        Printed::Render => ("render", vec![small::rendered()]),
-        Printed::Apply => ("apply", vec![changes::applied(), changes::settled()]),
-        Printed::Phase => ("phase", vec![changes::applied(), changes::settled()]),
-        Printed::Confirm => ("confirm", vec![changes::settled()]),
-        Printed::Rollback => (
+/// The schema of files, or of what a verb prints: its result, or why it failed.
+pub(super) fn schema_of(what: Described) -> Value {
+    let (words, results) = match what {
+        Described::Host => return policy::schema(Files::Host),
+        Described::Policy => return policy::schema(Files::Policy),
+        Described::Failure => return failure(),
+        Described::Check => ("check", vec![small::checked()]),
+        Described::Plan => ("plan", vec![changes::planned()]),
+        Described::Explain => ("explain", vec![explained::explained()]),
+        Described::Render => ("render", vec![small::rendered()]),
+        Described::Apply => ("apply", vec![changes::applied(), changes::settled()]),
+        Described::Phase => ("phase", vec![changes::applied(), changes::settled()]),
+        Described::Confirm => ("confirm", vec![changes::settled()]),
+        Described::Rollback => (
             "rollback",
             vec![changes::applied(), changes::settled(), small::torn_down()],
         ),
-        Printed::History => ("history", vec![changes::history()]),
-        Printed::Status => ("status", vec![status::status()]),
-        Printed::Event => ("event", vec![small::reported()]),
-        Printed::Condition => ("condition", vec![small::conditions()]),
-        Printed::ConditionReset => ("condition reset", vec![small::reset()]),
-        Printed::Teardown => ("teardown", vec![small::torn_down()]),
-        Printed::RestoreBlocks => ("restore-blocks", vec![small::restored()]),
+        Described::History => ("history", vec![changes::history()]),
+        Described::Status => ("status", vec![status::status()]),
+        Described::Event => ("event", vec![small::reported()]),
+        Described::Condition => ("condition", vec![small::conditions()]),
+        Described::ConditionReset => ("condition reset", vec![small::reset()]),
+        Described::Teardown => ("teardown", vec![small::torn_down()]),
+        Described::RestoreBlocks => ("restore-blocks", vec![small::restored()]),
     };
     document(
         &format!("wanshift --json {words}"),
@@ -62,7 +77,7 @@ pub(super) fn shape(verb: Printed) -> Value {
 }
 
 /// Why a verb failed: the same of every verb.
-pub(super) fn failure() -> Value {
+fn failure() -> Value {
     document(
         "wanshift --json: why a verb failed",
         "What every verb prints on stdout where it fails",
