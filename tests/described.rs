@@ -10,6 +10,8 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use clap::CommandFactory;
+
 fn run(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_wanshift"))
         .args(arguments)
@@ -145,6 +147,122 @@ fn the_page_of_a_verb_knows_its_options() {
     assert!(told.contains("did you mean `rollback`?"), "{told}");
 }
 
+/// A section of a page.
+fn section<'p>(page: &'p str, title: &str) -> &'p str {
+    let (_, rest) = page
+        .split_once(&format!(".SH {title}\n"))
+        .unwrap_or_else(|| panic!("no {title} in {page}"));
+    rest.split("\n.SH").next().unwrap()
+}
+
+/// The terms that a section tells of: codes, or command lines.
+fn terms(section: &str) -> Vec<String> {
+    let parts = section.split(".TP\n").skip(1);
+    parts
+        .map(|part| part.lines().next().unwrap().to_owned())
+        .collect()
+}
+
+/// The pages of the program and of every verb: its words, and the page.
+fn every_page() -> Vec<(String, String)> {
+    let mut words = verbs();
+    words.extend(["", "condition list", "condition reset"].map(str::to_owned));
+    let page = |words: &String| {
+        let words: Vec<&str> = ["man"]
+            .into_iter()
+            .chain(words.split_whitespace())
+            .collect();
+        plain(&printed(&words))
+    };
+    words
+        .iter()
+        .map(|words| (words.clone(), page(words)))
+        .collect()
+}
+
+#[test]
+fn each_page_tells_exit_codes_and_where_to_read_on() {
+    for (verb, page) in every_page() {
+        let codes = terms(section(&page, "\"EXIT STATUS\""));
+        let most: &[&str] = match verb.as_str() {
+            "" | "check" => &["0", "1", "2", "3"],
+            _ => &["0", "1", "2"],
+        };
+        assert_eq!(codes, most, "{verb}");
+        let see = section(&page, "\"SEE ALSO\"");
+        let above = verb.is_empty() || see.contains("wanshift(1)");
+        assert!(above, "{verb}: {see}");
+    }
+    let main = plain(&printed(&["man"]));
+    for title in ["ENVIRONMENT", "FILES", "EXAMPLES"] {
+        assert!(!terms(section(&main, title)).is_empty(), "{title}");
+    }
+}
+
+/// What the program gives is on the page of the verb.
+#[test]
+fn the_exit_codes_on_the_pages_are_those_that_the_program_gives() {
+    let empty = tempfile::tempdir().unwrap();
+    let nowhere = empty.path().to_str().unwrap();
+    for (arguments, verb, code) in [
+        (&["check", "policies/cd77"][..], "check", "0"),
+        (&["check", nowhere], "check", "1"),
+        (&["check", "--no-such"], "check", "2"),
+        (&["check", "--lint-fatal", "policies/cd77"], "check", "3"),
+        (&["--config", nowhere, "plan"], "plan", "1"),
+        (&["--config", nowhere, "render", "tc"], "render", "1"),
+        (
+            &["--config", "policies/cd77", "render", "nft"],
+            "render",
+            "0",
+        ),
+        (&["schema", "status"], "schema", "0"),
+        (&["schema", "nothing"], "schema", "2"),
+        (
+            &["--config", nowhere, "--state", nowhere, "apply"],
+            "apply",
+            "1",
+        ),
+        (&["man"], "man", "0"),
+    ] {
+        let output = run(arguments);
+        let given = output.status.code().unwrap().to_string();
+        assert_eq!(given, code, "{arguments:?}: {output:?}");
+        let page = plain(&printed(&["man", verb]));
+        let codes = terms(section(&page, "\"EXIT STATUS\""));
+        assert!(codes.contains(&given), "{verb}: {codes:?}");
+    }
+}
+
+/// Each example is a command line that the program takes, and those of the program are the README's first day.
+#[test]
+fn the_examples_are_taken() {
+    for (verb, page) in every_page() {
+        if !page.contains(".SH EXAMPLES") {
+            continue;
+        }
+        for line in terms(section(&page, "EXAMPLES")) {
+            let words = line.split(" > ").next().unwrap();
+            let words = words.split_whitespace();
+            if let Some("wanshift") = words.clone().next() {
+                let taken = wanshift::cli::Cli::command().try_get_matches_from(words);
+                assert!(taken.is_ok(), "{line}: {taken:?}");
+                assert!(line.contains(&verb), "{line} on the page of {verb}");
+            }
+        }
+    }
+    let day_one = include_str!("../README.md")
+        .split_once("### Day one")
+        .unwrap();
+    let day_one = day_one.1.split("```sh\n").nth(1).unwrap();
+    let day_one = day_one.split("```").next().unwrap().lines();
+    let commands: Vec<&str> = day_one
+        .map(|line| line.split('#').next().unwrap().trim())
+        .collect();
+    let page = plain(&printed(&["man"]));
+    assert_eq!(terms(section(&page, "EXAMPLES")), commands);
+}
+
 /// Writes all pages into a directory, and gives their names.
 fn pages(directory: &Path) -> Vec<String> {
     printed(&["man", "--into", directory.to_str().unwrap()]);
@@ -174,13 +292,17 @@ fn all_pages_are_written_at_once() {
         .iter()
         .flat_map(|name| {
             let page = plain(&std::fs::read_to_string(directory.path().join(name)).unwrap());
-            let words = page.split_whitespace().map(str::to_owned);
-            let named = words.filter_map(|word| Some(format!("{}.1", word.strip_suffix("(1)")?)));
+            let words = page.split_whitespace();
+            let named = words.filter_map(|word| {
+                let name = word.trim_end_matches(',').strip_suffix("(1)")?;
+                name.starts_with("wanshift").then(|| format!("{name}.1"))
+            });
             named.collect::<Vec<_>>()
         })
         .chain(["wanshift.1".to_owned()])
         .collect();
     referred.sort_unstable();
+    referred.dedup();
     assert_eq!(referred, names);
     let nowhere = directory.path().join("nowhere");
     let wrong = run(&["man", "--into", nowhere.to_str().unwrap()]);

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use clap::error::ErrorKind;
 use clap::{Args, Command, CommandFactory};
 use clap_mangen::Man;
-use clap_mangen::roff::{Roff, bold, roman};
+use clap_mangen::roff::{Inline, Roff, bold, roman};
 
 use super::output::Output;
-use super::{CONFIG, Cli};
+use super::pages::{Page, of_program, of_verb};
+use super::{CONFIG, Cli, PROGRAM};
 use crate::api::Failure;
 use crate::policy::nearest;
 
@@ -21,16 +22,6 @@ pub struct ManArgs {
     into: Option<PathBuf>,
 }
 
-/// What the program exits with.
-const CODES: [(&str, &str); 4] = [
-    ("0", "All is well."),
-    ("1", "It is not, or was not done."),
-    (
-        "2",
-        "Wrong usage; and with plan --detailed-exitcode: there is something to do.",
-    ),
-    ("3", "With check --lint-fatal: notes remain."),
-];
 /// What it takes from the environment beside what stands for options.
 const VARIABLES: [(&str, &str); 2] = [
     ("NO_COLOR", "No colour, also on a terminal."),
@@ -39,6 +30,8 @@ const VARIABLES: [(&str, &str); 2] = [
         "How much is told beside results: error, warn (the default), info (that of run) or debug.",
     ),
 ];
+/// Where the package puts the README.
+const README: &str = "/usr/share/doc/wanshift/README.md";
 /// What it reads and writes.
 const PATHS: [(&str, &str); 4] = [
     (
@@ -115,7 +108,8 @@ fn unknown(command: &Command, word: &str) -> clap::Error {
 
 fn page(command: &Command, of: Of) -> Result<String, Failure> {
     let mut text = Vec::new();
-    let man = Man::new(command.clone()).manual("wanshift");
+    let version = format!("{PROGRAM} {}", env!("CARGO_PKG_VERSION"));
+    let man = Man::new(command.clone()).manual(PROGRAM).source(version);
     man.render_title(&mut text)?;
     man.render_name_section(&mut text)?;
     man.render_synopsis_section(&mut text)?;
@@ -124,8 +118,13 @@ fn page(command: &Command, of: Of) -> Result<String, Failure> {
     if command.has_subcommands() {
         man.render_subcommands_section(&mut text)?;
     }
+    let said = match of {
+        Of::Program => of_program(),
+        Of::Verb => of_verb(words(command)),
+    };
+    let mut more = Roff::new();
+    section(&mut more, "EXIT STATUS", owned(&said.codes));
     if of == Of::Program {
-        let mut more = Roff::new();
         let environment = command.get_arguments().filter_map(|argument| {
             let name = argument.get_env()?.to_string_lossy().into_owned();
             let option = argument.get_long()?;
@@ -136,14 +135,57 @@ fn page(command: &Command, of: Of) -> Result<String, Failure> {
         });
         section(&mut more, "ENVIRONMENT", environment);
         section(&mut more, "", owned(&VARIABLES));
-        section(&mut more, "EXIT STATUS", owned(&CODES));
         let config = "The configuration directory, where nobody says otherwise.".to_owned();
         section(&mut more, "FILES", [(CONFIG.to_owned(), config)]);
         section(&mut more, "", owned(&PATHS));
-        more.to_writer(&mut text)?;
+    }
+    if !said.examples.is_empty() {
+        section(&mut more, "EXAMPLES", owned(said.examples));
+    }
+    see_also(&mut more, command, &said, of);
+    more.to_writer(&mut text)?;
+    if of == Of::Program {
         man.render_version_section(&mut text)?;
     }
     Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// A verb as it is written behind the program's name.
+fn words(verb: &Command) -> &str {
+    let whole = verb.get_bin_name().unwrap_or(verb.get_name());
+    whole
+        .strip_prefix(PROGRAM)
+        .map_or(whole, |words| words.trim_start())
+}
+
+/// Where to read on: from a verb to the program and the verbs below it, and from each page to other programs' and to
+/// what comes with the program.
+fn see_also(page: &mut Roff, command: &Command, said: &Page, of: Of) {
+    let mut pages = Vec::new();
+    if of == Of::Verb {
+        pages.push(format!("{PROGRAM}(1)"));
+        let words = words(command);
+        let below = words.rsplit_once(' ').map(|(above, _)| above);
+        pages.extend(below.map(|above| format!("{PROGRAM}-{above}(1)")));
+    }
+    pages.extend(said.others.iter().map(|&other| other.to_owned()));
+    let mut line: Vec<Inline> = Vec::new();
+    for (at, name) in pages.iter().enumerate() {
+        if at > 0 {
+            line.push(roman(", "));
+        }
+        let (name, section) = name.split_once('(').unwrap_or((name, ""));
+        line.push(bold(name));
+        line.push(roman(format!("({section}")));
+    }
+    page.control("SH", ["SEE ALSO"]);
+    page.text(line);
+    if of == Of::Program {
+        page.control("PP", []);
+        page.text([roman(format!(
+            "What the files may say, and how it all works, is told in {README}."
+        ))]);
+    }
 }
 
 fn owned<'a>(entries: &'a [(&str, &str)]) -> impl Iterator<Item = (String, String)> + 'a {

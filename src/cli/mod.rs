@@ -11,6 +11,7 @@ mod explain;
 mod failure;
 mod man;
 mod output;
+mod pages;
 mod place;
 mod plan;
 mod present;
