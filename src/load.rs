@@ -57,8 +57,10 @@ pub fn load(choice: &Choice, trust: Trust) -> Result<Loaded, Faults> {
             for path in paths {
                 if path.is_dir() {
                     found.directory_of_paths(path);
-                } else {
+                } else if path.exists() || path.symlink_metadata().is_ok() {
                     found.files.push(path.clone());
+                } else {
+                    found.faults.push(*absent(path));
                 }
             }
             let host = |path: &PathBuf| path.file_name().is_some_and(|name| name == "host.toml");
@@ -175,6 +177,21 @@ fn unreadable(path: &Path, error: &io::Error) -> Box<Fault> {
         format!("cannot be read: {}", message.to_lowercase()),
         help,
     )
+}
+
+/// A path that was named and that leads to nothing.
+fn absent(path: &Path) -> Box<Fault> {
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let help = match parent {
+        Some(parent) if !parent.is_dir() => format!(
+            "there is no directory {} either; name a file or a directory that is there",
+            parent.display()
+        ),
+        Some(_) | None => "name a file or a directory that is there".to_owned(),
+    };
+    fault(path, "there is no such file or directory", help)
 }
 
 /// The text of one file.

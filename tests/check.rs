@@ -129,3 +129,20 @@ fn names_that_are_not_there_are_told_with_what_was_meant() {
         );
     });
 }
+
+/// What is said of it speaks of what was named, not of a directory that nobody asked about.
+#[test]
+fn a_path_that_leads_to_nothing_is_called_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let gone = directory.path().join("gone");
+    for (path, help) in [
+        (gone.clone(), "name a file or a directory that is there"),
+        (gone.join("host.toml"), "there is no directory"),
+    ] {
+        let output = check(directory.path(), &[path.to_str().unwrap()]);
+        let errors = said(&output);
+        assert_eq!(output.status.code(), Some(1), "{errors}");
+        let told = errors.contains("there is no such file or directory") && errors.contains(help);
+        assert!(told && !errors.contains("--config"), "{errors}");
+    }
+}

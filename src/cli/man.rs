@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::error::ErrorKind;
 use clap::{Args, Command, CommandFactory};
 use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, roman};
 
 use super::output::Output;
 use super::pages::{Page, of_program, of_verb};
+use super::usage::Wrong;
 use super::{CONFIG, Cli, PROGRAM};
 use crate::api::Failure;
 use crate::policy::nearest;
@@ -62,8 +62,7 @@ pub fn man(args: &ManArgs, output: &mut Output<'_>) -> Result<u8, Failure> {
     let mut command = &program;
     for word in &args.verb {
         let Some(verb) = command.find_subcommand(word) else {
-            let error = unknown(command, word);
-            return Ok(output.usage(&error));
+            return Ok(output.wrong(&unknown(command, word)));
         };
         command = verb;
     }
@@ -95,15 +94,18 @@ fn all(command: &Command, directory: &Path, of: Of) -> Result<(), Failure> {
         .try_for_each(|verb| all(verb, directory, Of::Verb))
 }
 
-fn unknown(command: &Command, word: &str) -> clap::Error {
+fn unknown(command: &Command, word: &str) -> Wrong {
     let known: Vec<&str> = command.get_subcommands().map(Command::get_name).collect();
     let help = match nearest(word, known.iter().copied()) {
-        Some(near) => format!("; did you mean `{near}`?"),
-        None if known.is_empty() => String::new(),
-        None => format!("; there are {}", known.join(", ")),
+        Some(near) => Some(format!("did you mean `{near}`?")),
+        None if known.is_empty() => None,
+        None => Some(format!("there are {}", known.join(", "))),
     };
-    let message = format!("there is no verb `{word}`{help}\n");
-    Cli::command().error(ErrorKind::InvalidValue, message)
+    Wrong {
+        message: format!("there is no verb `{word}`"),
+        help,
+        page: None,
+    }
 }
 
 fn page(command: &Command, of: Of) -> Result<String, Failure> {

@@ -21,6 +21,7 @@ mod run;
 mod schema;
 mod shapes;
 mod ssh;
+mod usage;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -102,7 +103,7 @@ enum Verb {
     /// Go back to what held before the last change
     Rollback {
         /// How many changes to go back
-        #[arg(default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+        #[arg(default_value_t = 1, value_parser = usage::changes)]
         changes: u32,
         /// Go on even where that would cut the ssh session that it is ordered from, or take everything out
         #[arg(long)]
@@ -173,9 +174,9 @@ pub fn run(
     if words.into_iter().any(|word| word == "--json") {
         output.set_format(Format::Json);
     }
-    let cli = match Cli::try_parse_from(arguments) {
+    let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
-        Err(error) => return output.usage(&error),
+        Err(error) => return output.usage(&error, &arguments),
     };
     if cli.global.json {
         output.set_format(Format::Json);

@@ -1,11 +1,12 @@
 //! Where a verb's words go: results to stdout, talk to stderr; a reader who has gone away is no error.
 
+use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 
-use clap::error::ErrorKind;
 use serde::Serialize;
 
 use super::failure::{Failed, help};
+use super::usage::Wrong;
 use crate::api::{Answer, Failure, Milestone, Talk};
 use crate::policy::Style;
 use crate::units::lines::{WIDTH, fitted};
@@ -155,31 +156,31 @@ impl<'a> Output<'a> {
     }
 
     /// A command line that is wrong, or one that asks for help.
-    pub(super) fn usage(&mut self, error: &clap::Error) -> u8 {
+    pub(super) fn usage(&mut self, error: &clap::Error, arguments: &[OsString]) -> u8 {
         let text = error.render().to_string();
-        let code = u8::try_from(error.exit_code()).unwrap_or(2);
         if !error.use_stderr() {
             let _ = self.print(&text);
-            return code;
+            return 0;
         }
+        self.wrong(&Wrong::of(error, arguments))
+    }
+
+    /// A command line that is wrong.
+    pub(super) fn wrong(&mut self, wrong: &Wrong) -> u8 {
         if self.format == Format::Json {
-            let no_verb = matches!(
-                error.kind(),
-                ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand
-            );
-            let (message, help) = if no_verb {
-                ("a verb is missing", Some("`wanshift --help` lists them"))
-            } else {
-                let text = text.trim().trim_start_matches("error: ");
-                let parts = text.split_once("\n\n");
-                parts.map_or((text, None), |(message, rest)| (message, Some(rest)))
-            };
-            let _ = self.result(&Failed::usage(message, help), "");
-            self.say(&format!("error: {message}"));
-        } else {
-            self.drawn(&fitted(text.trim_end()));
+            let help = wrong.help.as_deref();
+            let _ = self.result(&Failed::usage(&wrong.message, help), "");
         }
-        code
+        match (&wrong.page, self.format) {
+            (Some(page), Format::Text) => self.drawn(&fitted(page)),
+            (Some(_), Format::Json) | (None, Format::Text | Format::Json) => {
+                self.say(&format!("error: {}", wrong.message));
+                if let Some(help) = &wrong.help {
+                    self.say(&format!("  help: {help}"));
+                }
+            }
+        }
+        2
     }
 
     /// Talk that is drawn: it stands as it is, however wide.

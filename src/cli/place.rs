@@ -8,6 +8,7 @@ use nix::unistd::{Uid, User};
 
 use super::Global;
 use crate::api::{Failure, Talk};
+use crate::units::duration;
 
 /// Where what must outlive a restart is kept, where nobody says otherwise.
 const STATE: &str = "/var/lib/wanshift";
@@ -108,11 +109,9 @@ pub fn holder(what: &str) -> String {
 
 /// A time such as `90s`, `10m`, `1h30m`, at least a second, as an argument.
 pub fn time(text: &str) -> Result<Duration, String> {
-    let span: jiff::SignedDuration = text
-        .parse()
-        .map_err(|_| "write a time such as 90s, 10m or 1h30m".to_owned())?;
-    match Duration::try_from(span) {
+    match duration(text) {
         Ok(time) if time >= Duration::from_secs(1) => Ok(time),
-        Ok(_) | Err(_) => Err("at least a second is needed".to_owned()),
+        Ok(_) => Err(format!("`{text}` is too short; write at least \"1s\"")),
+        Err(error) => Err(error.to_string()),
     }
 }

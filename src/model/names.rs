@@ -14,6 +14,15 @@ pub const MAX_NAME: usize = 32;
 /// The longest name of a network device (`IFNAMSIZ` less its NUL).
 pub const MAX_DEVICE: usize = 15;
 
+/// What a name is made of, in words.
+pub const NAME_RULE: &str = "names are made of lower-case letters, digits and `-`, begin with a letter, and have at most 32 characters";
+
+/// Whether a policy may give a thing of its own this name.
+#[must_use]
+pub fn is_name(text: &str) -> bool {
+    check(text, "").is_ok()
+}
+
 /// Why a text is not a name.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum NameError {
@@ -33,9 +42,7 @@ pub enum NameError {
         what: &'static str,
     },
     /// Other characters than names are made of.
-    #[error(
-        "`{name}` is no {what} name; names are lower-case letters, digits and `-`, and begin with a letter"
-    )]
+    #[error("`{name}` is no {what} name; {NAME_RULE}")]
     Characters {
         /// What was read.
         name: String,

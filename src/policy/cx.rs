@@ -14,7 +14,7 @@ use super::fault::{At, Lines, Log, RawFault};
 use super::spec::{Key, Kind, Need, Shape, Spec, nearest};
 pub(super) use super::table::{Item, State, Table, Written, items, shorten};
 use crate::model::class::PortRange;
-use crate::model::names::Origin;
+use crate::model::names::{NAME_RULE, Origin, is_name};
 
 /// So many faults are told with the name that was likely meant: to look for it among ten thousand
 /// takes a while.
@@ -320,15 +320,11 @@ impl<'t> Cx<'t> {
                 .help("remove it; the words of a later version are refused, not ignored");
         }
         for item in unknown {
-            let help = match self.nearest(item.name, spec.keys.iter().map(|key| key.name)) {
+            let help = match self.nearest(item.name, spec.offered()) {
                 Some(name) => format!("did you mean `{name}`?"),
                 None => format!(
                     "the keys are {}",
-                    spec.keys
-                        .iter()
-                        .map(|key| key.name)
-                        .collect::<Vec<_>>()
-                        .join(", ")
+                    spec.offered().collect::<Vec<_>>().join(", ")
                 ),
             };
             let message = format!("{who} has no key `{}`", shorten(item.name));
@@ -376,8 +372,11 @@ impl<'t> Cx<'t> {
             .collect::<Vec<_>>();
         let help = match (self.nearest(text, known.iter().copied()), known.as_slice()) {
             (Some(name), _) => format!("did you mean `{name}`?"),
+            // To define it so would be wrong, too.
+            (None, []) if !is_name(text) => format!("no {kind} is defined; {NAME_RULE}"),
             (None, []) => format!("no {kind} is defined; add [{kind}.{}]", shorten(text)),
             (None, few) if few.len() <= 8 => format!("defined are {}", few.join(", ")),
+            (None, _) if !is_name(text) => NAME_RULE.to_owned(),
             (None, _) => format!("add [{kind}.{}], or correct the name", shorten(text)),
         };
         let message = format!("there is no {kind} `{}`", shorten(text));

@@ -9,8 +9,8 @@ use super::host::HOST;
 use super::spec::{Given, Key, Kind, Shape, Spec, may};
 use super::{class, hold, matching, phase};
 use crate::model::names::{
-    BlockName, CircuitName, ClassName, ConditionName, GroupName, NameError, PhaseName, PoolName,
-    ServiceName, SiteName,
+    BlockName, CircuitName, ClassName, ConditionName, GroupName, NAME_RULE, NameError, PhaseName,
+    PoolName, ServiceName, SiteName,
 };
 
 /// What any file may say.
@@ -172,7 +172,7 @@ fn kind(name: &str) -> Kind {
 }
 
 fn unknown(cx: &mut Cx<'_>, item: Item<'_>) {
-    let known = HOST.keys.iter().chain(POLICY.keys).map(|key| key.name);
+    let known = HOST.offered().chain(POLICY.offered());
     let what = match item.value {
         Value::Table(_) | Value::Array(_) => "table",
         Value::String(_)
@@ -253,7 +253,7 @@ pub(super) fn name(cx: &mut Cx<'_>, kind: Kind, item: Item<'_>) -> Option<()> {
         .collect();
     let proposal = proposal.trim_end_matches('-');
     let help = match (rule, proposal) {
-        ("", "") => "give it a name of lower-case letters, digits and `-`".to_owned(),
+        ("", "") => NAME_RULE.to_owned(),
         (rule, "") => rule.to_owned(),
         ("", proposal) => format!("write for example `{proposal}`"),
         (rule, proposal) => format!("{rule}: write for example `{proposal}`"),

@@ -259,6 +259,13 @@ impl Spec {
         self.keys.iter().find(|key| key.name == name)
     }
 
+    /// The names of the keys that may be given in this version.
+    pub(super) fn offered(&self) -> impl Iterator<Item = &'static str> + Clone {
+        let keys = self.keys.iter();
+        keys.filter(|key| !matches!(key.shape, Shape::Later))
+            .map(|key| key.name)
+    }
+
     /// The table as it might be written in one line: what must be there, else the first key.
     fn example(&self) -> String {
         let required: Vec<&Key> = self

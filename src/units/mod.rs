@@ -12,7 +12,7 @@ mod time;
 pub use amount::{Amount, AmountError, Percent, PercentError};
 pub use direction::{Amounts, Direction, PerDirection, Rates};
 pub use rate::{Rate, RateError, bits_text, short_text};
-pub use time::{Fraction, Moment};
+pub use time::{DurationError, Fraction, Moment, duration};
 
 #[cfg(test)]
 mod tests {
