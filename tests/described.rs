@@ -71,39 +71,116 @@ fn completions_know_every_verb_and_option() {
     assert_eq!(run(&["completions", "cmd"]).status.code(), Some(2));
 }
 
-/// What bash itself proposes behind `wanshift roll`, and behind `wanshift check --l`.
+/// What bash itself proposes for the last of `words`, the first of which is the program; none without bash.
+fn proposed(words: &str) -> Option<String> {
+    let script = printed(&["completions", "bash"]);
+    let last = words.split(' ').count() - 1;
+    let line = format!(
+        "{script}\nCOMP_WORDS=({words}); COMP_CWORD={last}\n\
+         complete -p wanshift | sed 's/.*-F \\([^ ]*\\) .*/\\1/' > $BASH_FUNCTION; function=$(cat $BASH_FUNCTION)\n\
+         $function wanshift \"${{COMP_WORDS[{last}]}}\" \"${{COMP_WORDS[{last}-1]}}\"\necho \"${{COMPREPLY[@]}}\""
+    );
+    let directory = tempfile::tempdir().unwrap();
+    let mut bash = match Command::new("bash")
+        .env("BASH_FUNCTION", directory.path().join("function"))
+        .env_remove("WANSHIFT_CONFIG")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+    {
+        Ok(bash) => bash,
+        Err(error) => {
+            eprintln!("skipped: no bash: {error}");
+            assert!(std::env::var_os("CI").is_none(), "skipped under CI");
+            return None;
+        }
+    };
+    let mut input = bash.stdin.take().unwrap();
+    input.write_all(line.as_bytes()).unwrap();
+    drop(input);
+    let output = bash.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "", "{words}");
+    let reply = String::from_utf8(output.stdout).unwrap();
+    Some(reply.trim().to_owned())
+}
+
 #[test]
 fn bash_completes_verbs_and_options() {
-    let script = printed(&["completions", "bash"]);
-    for (words, proposed) in [
+    for (words, reply) in [
         ("wanshift roll", "rollback"),
         ("wanshift check --l", "--lint-fatal"),
         ("wanshift schema ho", "host"),
+        ("wanshift phase --fo", "--force"),
     ] {
-        let last = words.split(' ').count() - 1;
-        let line = format!(
-            "{script}\nCOMP_WORDS=({words}); COMP_CWORD={last}\n\
-             _wanshift wanshift \"${{COMP_WORDS[{last}]}}\" \"${{COMP_WORDS[{last}-1]}}\"\necho \"${{COMPREPLY[@]}}\""
-        );
-        let mut bash = match Command::new("bash")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-        {
-            Ok(bash) => bash,
-            Err(error) => {
-                eprintln!("skipped: no bash: {error}");
-                assert!(std::env::var_os("CI").is_none(), "skipped under CI");
-                return;
-            }
+        let Some(proposed) = proposed(words) else {
+            return;
         };
-        let mut input = bash.stdin.take().unwrap();
-        input.write_all(line.as_bytes()).unwrap();
-        drop(input);
-        let output = bash.wait_with_output().unwrap();
-        let reply = String::from_utf8(output.stdout).unwrap();
-        assert_eq!(reply.trim(), proposed, "{words}");
+        assert_eq!(proposed, reply, "{words}");
     }
+}
+
+#[test]
+fn bash_completes_names_of_the_policy() {
+    let program = env!("CARGO_BIN_EXE_wanshift");
+    for (words, reply) in [
+        ("phase ''", "nominal telework upgraded"),
+        ("phase tele", "telework"),
+        ("phase --confirm-within 10m --force up", "upgraded"),
+        ("phase telework ''", ""),
+        ("plan --phase n", "nominal"),
+        ("plan --phase = n", "nominal"),
+        ("render tc --phase up", "upgraded"),
+        ("explain --circuit ''", "internet mpls"),
+        ("event ''", "uplink-upgraded"),
+        ("condition reset up", "uplink-upgraded"),
+    ] {
+        let words = format!("{program} --config policies/cd77 {words}");
+        let Some(proposed) = proposed(&words) else {
+            return;
+        };
+        // What the generated script says of the options of the verb is not ours to judge.
+        if words.ends_with("telework ''") {
+            assert!(!proposed.contains("nominal"), "{words}: {proposed}");
+        } else {
+            assert_eq!(proposed, reply, "{words}");
+        }
+    }
+    // A policy that does not load has nothing to propose, and nothing is said.
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("host.toml"), "name = 7\n").unwrap();
+    let words = format!("{program} --config {} phase t", directory.path().display());
+    assert!(proposed(&words).is_none_or(|reply| reply.is_empty()));
+}
+
+#[test]
+fn zsh_and_fish_ask_for_names_of_the_policy() {
+    let zsh = printed(&["completions", "zsh"]);
+    for (kind, times) in [("phase", 4), ("circuit", 1), ("event", 1), ("condition", 1)] {
+        let asked = format!(":_wanshift_names {kind}'");
+        assert_eq!(zsh.matches(&asked).count(), times, "{kind}");
+    }
+    assert!(zsh.starts_with("#compdef wanshift\n"), "{zsh}");
+    let fish = printed(&["completions", "fish"]);
+    for kind in ["phase", "circuit", "event", "condition"] {
+        assert!(
+            fish.contains(&format!("(__fish_wanshift_names {kind})")),
+            "{kind}"
+        );
+    }
+    for (kind, names) in [
+        ("phase", "nominal\ntelework\nupgraded\n"),
+        ("circuit", "internet\nmpls\n"),
+        ("event", "uplink-upgraded\n"),
+        ("condition", "uplink-upgraded\n"),
+    ] {
+        let arguments = ["--config", "policies/cd77", "completions", "--names", kind];
+        assert_eq!(printed(&arguments), names);
+    }
+    assert_eq!(
+        printed(&["--config", "/nowhere", "completions", "--names", "phase"]),
+        ""
+    );
 }
 
 /// A page as a reader sees it who knows no roff.

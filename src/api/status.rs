@@ -374,7 +374,7 @@ pub struct LastChange {
     pub what: String,
     /// By whom.
     pub by: String,
-    /// When it ended.
+    /// When it ended; of one that waits to be confirmed, when it was ordered.
     pub at: Timestamp,
     /// How.
     pub outcome: Outcome,

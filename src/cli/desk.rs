@@ -93,6 +93,16 @@ fn by_daemon(
         Ok(answer) => Ok(Some(answer)),
         Err(ClientError::NotRunning { .. }) => Ok(None),
         Err(ClientError::Failed(failure)) => Err(failure),
+        Err(error @ ClientError::Left { .. }) => {
+            let can_go_back = matches!(request.order, Order::Apply { .. } | Order::Phase { .. });
+            let back = if can_go_back {
+                "; `wanshift rollback` takes it back"
+            } else {
+                ""
+            };
+            let help = format!("`wanshift status` shows how far it is{back}");
+            Err(Failure::from(error).with_help(help))
+        }
         Err(error) => Err(error.into()),
     }
 }

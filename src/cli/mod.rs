@@ -139,7 +139,7 @@ enum Verb {
     Run(run::RunArgs),
     /// Print what files may say, or what a verb prints with --json, as JSON Schema (draft 2020-12)
     Schema(schema::SchemaArgs),
-    /// Print what a shell needs to complete verbs and options
+    /// Print what a shell needs to complete verbs, options, and names of the policy
     Completions(completions::CompletionsArgs),
     /// Print the page for man, of the program or of a verb
     Man(man::ManArgs),
@@ -191,7 +191,7 @@ pub fn run(
         (None, Verb::Run(args)) => run::run(global, args, output),
         (None, Verb::RestoreBlocks) => restore::restore_blocks(global, kernel, output),
         (None, Verb::Schema(args)) => schema::schema(args, output),
-        (None, Verb::Completions(args)) => completions::completions(args, output),
+        (None, Verb::Completions(args)) => completions::completions(global, args, output),
         (None, Verb::Man(args)) => man::man(args, output),
         (None, _) => Ok(0),
     };

@@ -5,9 +5,13 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nix::unistd::{Gid, Group};
+use signal_hook::consts::SIGINT;
+use signal_hook::flag;
 use thiserror::Error;
 
 use crate::api::{Answer, Failure, Reply, Request, Talk};
@@ -16,6 +20,9 @@ use crate::api::{Answer, Failure, Reply, Request, Talk};
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The longest line that can be an answer: the state of 10,000 classes takes some 10 MiB.
 const LONGEST: u64 = 1 << 28;
+
+/// How often is looked whether the user still waits.
+const GLANCE: Duration = Duration::from_millis(200);
 
 /// Why there is no good answer.
 #[derive(Debug, Error)]
@@ -49,6 +56,12 @@ pub enum ClientError {
          at its next start; see `wanshift status` and `journalctl -u wanshift`"
     )]
     Gone {
+        /// What was asked.
+        words: String,
+    },
+    /// The user no longer waits for it.
+    #[error("no longer waiting for `{words}`: the daemon goes on with it")]
+    Left {
         /// What was asked.
         words: String,
     },
@@ -103,11 +116,17 @@ pub fn ask(path: &Path, request: &Request, talk: &mut dyn Talk) -> Result<Answer
     stream
         .set_write_timeout(Some(PATIENCE))
         .map_err(unreachable)?;
+    let left = Arc::new(AtomicBool::new(false));
+    if !request.order.only_reads() {
+        // From here on the daemon does it, whether or not anybody waits.
+        flag::register(SIGINT, Arc::clone(&left)).map_err(unreachable)?;
+        stream.set_read_timeout(Some(GLANCE)).map_err(unreachable)?;
+    }
     let mut line = serde_json::to_vec(request).map_err(|error| unreachable(error.into()))?;
     line.push(b'\n');
     let sent = stream.write_all(&line);
     // Who turns somebody away says so and does not listen: what he says comes before what became of the request.
-    let answer = listen(stream, path, request, talk);
+    let answer = listen(stream, path, request, &left, talk);
     match (sent, answer) {
         (Err(cause), Err(ClientError::Gone { .. })) => Err(unreachable(cause)),
         (_, answer) => answer,
@@ -118,13 +137,25 @@ fn listen(
     stream: UnixStream,
     path: &Path,
     request: &Request,
+    left: &AtomicBool,
     talk: &mut dyn Talk,
 ) -> Result<Answer, ClientError> {
     let mut reader = BufReader::new(stream);
     let mut line = Vec::new();
     loop {
         line.clear();
-        let read = (&mut reader).take(LONGEST).read_until(b'\n', &mut line);
+        let read = loop {
+            let read = (&mut reader).take(LONGEST).read_until(b'\n', &mut line);
+            if left.load(Ordering::Relaxed) {
+                let words = request.order.words();
+                return Err(ClientError::Left { words });
+            }
+            match read {
+                // What came so far stays in the line.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                read => break read,
+            }
+        };
         // A connection that breaks is one that ends.
         if read.is_err() || line.is_empty() {
             return Err(ClientError::Gone {

@@ -10,7 +10,6 @@ use super::{Asked, Keeper, files, known, words};
 use crate::api::{Answer, Failure};
 use crate::engine::condition::evaluate;
 use crate::engine::effects::{Effects, effects, needs};
-use crate::model::hold::ConditionTerm;
 use crate::model::names::{ConditionName, EventName, PhaseName};
 use crate::model::readings::Latch;
 use crate::policy::Policy;
@@ -72,7 +71,7 @@ impl Keeper {
 
     pub(super) fn event(&mut self, asked: &Asked<'_>, name: &EventName) -> Result<Answer, Failure> {
         let policy = self.judging(asked)?;
-        let known: BTreeSet<&str> = events(&policy).map(EventName::as_str).collect();
+        let known: BTreeSet<&str> = policy.events().map(EventName::as_str).collect();
         if !known.contains(name.as_str()) {
             return Err(words::unknown("event", name.as_str(), known));
         }
@@ -175,19 +174,6 @@ impl Keeper {
             text,
         )
     }
-}
-
-/// The events that conditions of `policy` wait for.
-fn events(policy: &Policy) -> impl Iterator<Item = &EventName> {
-    let terms = policy.conditions().values();
-    terms
-        .flat_map(|condition| &condition.terms)
-        .filter_map(|term| match term {
-            ConditionTerm::Event(event) => Some(event),
-            ConditionTerm::After(_)
-            | ConditionTerm::LinkSpeed { .. }
-            | ConditionTerm::Condition(_) => None,
-        })
 }
 
 /// What follows `phase`, where what is new ends it.

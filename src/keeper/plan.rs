@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::words::{self, Follow};
+use crate::engine::STEP;
 use crate::executor::survey::Prospect;
 use crate::kernel::Kernel;
 use crate::model::names::PhaseName;
@@ -121,5 +122,12 @@ pub fn text(result: &PlanResult) -> String {
         FilesAre::InForce => "",
         FilesAre::New => "The policy files are others than those in force.\n",
     };
-    format!("{phase}{ramp}\n{files}\n{}", result.report)
+    // What is counted above is one step over the whole way.
+    let steps = if result.ramp_seconds > 0.0 && result.report.ops > 0 {
+        let steps = (result.ramp_seconds / STEP.as_secs_f64()).ceil();
+        format!("That is without the ramp: each of its {steps:.0} steps has writes of its own.\n")
+    } else {
+        String::new()
+    };
+    format!("{phase}{ramp}\n{files}\n{}{steps}", result.report)
 }

@@ -148,16 +148,23 @@ pub fn text(status: &Status, zone: &TimeZone) -> String {
         line(row);
     }
     if let Some(change) = &status.last_change {
+        let waits = status
+            .pending
+            .as_ref()
+            .is_some_and(|pending| pending.change == change.change);
+        let at = when(&change.at);
         let outcome = match change.outcome {
-            Outcome::Done => "done",
-            Outcome::Undone => "undone",
+            // One that may still be undone has no end yet.
+            Outcome::Done if waits => format!("ordered {at}; it waits to be confirmed"),
+            Outcome::Done => format!("done {at}"),
+            Outcome::Undone => format!("undone {at}"),
         };
         line(String::new());
         line(format!(
             "Last change: {} `{}` by {}",
             change.change, change.what, change.by
         ));
-        line(format!("  {outcome} {}", when(&change.at)));
+        line(format!("  {outcome}"));
     }
     if let (Some(last), Some(what)) = (&status.repairs.last, &status.repairs.what) {
         line(format!(

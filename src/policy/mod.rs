@@ -46,9 +46,10 @@ pub use spec::nearest;
 use crate::model::circuit::{Circuit, Host, Pool};
 use crate::model::class::{Class, Rest, Site};
 use crate::model::daemon::Daemon;
-use crate::model::hold::{Block, Condition};
+use crate::model::hold::{Block, Condition, ConditionTerm};
 use crate::model::names::{
-    BlockName, CircuitName, ClassName, ConditionName, DeviceName, PhaseName, PoolName, SiteName,
+    BlockName, CircuitName, ClassName, ConditionName, DeviceName, EventName, PhaseName, PoolName,
+    SiteName,
 };
 use crate::model::phase::Phase;
 
@@ -212,6 +213,19 @@ impl Policy {
     #[must_use]
     pub const fn conditions(&self) -> &BTreeMap<ConditionName, Condition> {
         &self.conditions
+    }
+
+    /// The events that its conditions wait for; one that several wait for comes several times.
+    pub fn events(&self) -> impl Iterator<Item = &EventName> {
+        let terms = self.conditions.values();
+        terms
+            .flat_map(|condition| &condition.terms)
+            .filter_map(|term| match term {
+                ConditionTerm::Event(event) => Some(event),
+                ConditionTerm::After(_)
+                | ConditionTerm::LinkSpeed { .. }
+                | ConditionTerm::Condition(_) => None,
+            })
     }
 
     /// The daemon's own settings.

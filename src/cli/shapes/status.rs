@@ -316,7 +316,10 @@ fn last_change() -> Value {
             ("change", count("Its number in the history")),
             ("what", text("What was ordered, or what came true")),
             ("by", text("By whom")),
-            ("at", time("When it ended")),
+            (
+                "at",
+                time("When it ended; of one that waits to be confirmed, when it was ordered"),
+            ),
             ("outcome", word("How it ended", &["done", "undone"])),
         ],
     )
