@@ -91,7 +91,8 @@ fn with_names(shell: Shell, script: &str) -> String {
             let (head, rest) = words.split_once('\n').unwrap_or((&words, ""));
             format!("{head}\n{ZSH}{rest}")
         }
-        _ => script.to_owned(),
+        // Elvish and PowerShell complete verbs and options.
+        Shell::Elvish | Shell::PowerShell | _ => script.to_owned(),
     }
 }
 

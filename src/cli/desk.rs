@@ -85,11 +85,16 @@ fn by_daemon(
     {
         return Ok(None);
     }
-    match client::ask(
-        &control::socket_for(&socket, &request.order),
-        request,
-        output,
-    ) {
+    let path = control::socket_for(&socket, &request.order);
+    // From then on the daemon does it, whether or not anybody waits. Who only looks may leave without a word.
+    let leaves = || {
+        let left = Arc::new(AtomicBool::new(false));
+        if !request.order.only_reads() {
+            signal_hook::flag::register(SIGINT, Arc::clone(&left))?;
+        }
+        Ok(left)
+    };
+    match client::ask_while(&path, request, output, leaves) {
         Ok(answer) => Ok(Some(answer)),
         Err(ClientError::NotRunning { .. }) => Ok(None),
         Err(ClientError::Failed(failure)) => Err(failure),

@@ -59,7 +59,17 @@ impl Wrong {
                     None => none_of(&argument, &value, &possible),
                 }
             }
-            _ => as_clap_says(error),
+            ErrorKind::NoEquals
+            | ErrorKind::TooManyValues
+            | ErrorKind::TooFewValues
+            | ErrorKind::WrongNumberOfValues
+            | ErrorKind::ArgumentConflict
+            | ErrorKind::InvalidUtf8
+            | ErrorKind::DisplayHelp
+            | ErrorKind::DisplayVersion
+            | ErrorKind::Io
+            | ErrorKind::Format
+            | _ => as_clap_says(error),
         };
         Self {
             message,

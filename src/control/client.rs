@@ -10,8 +10,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nix::unistd::{Gid, Group};
-use signal_hook::consts::SIGINT;
-use signal_hook::flag;
 use thiserror::Error;
 
 use crate::api::{Answer, Failure, Reply, Request, Talk};
@@ -98,6 +96,19 @@ fn excluded(group: Option<&str>) -> String {
 /// # Errors
 /// Where there is no daemon, it may not be asked, it says no, or it ends.
 pub fn ask(path: &Path, request: &Request, talk: &mut dyn Talk) -> Result<Answer, ClientError> {
+    ask_while(path, request, talk, || Ok(Arc::default()))
+}
+
+/// The same for somebody who may leave: once there is a daemon that is asked, `leaves` gives the flag that says so.
+///
+/// # Errors
+/// As [`ask`], and where he has left.
+pub fn ask_while(
+    path: &Path,
+    request: &Request,
+    talk: &mut dyn Talk,
+    leaves: impl FnOnce() -> io::Result<Arc<AtomicBool>>,
+) -> Result<Answer, ClientError> {
     let unreachable = |cause: io::Error| ClientError::Unreachable {
         path: path.to_owned(),
         cause,
@@ -116,12 +127,8 @@ pub fn ask(path: &Path, request: &Request, talk: &mut dyn Talk) -> Result<Answer
     stream
         .set_write_timeout(Some(PATIENCE))
         .map_err(unreachable)?;
-    let left = Arc::new(AtomicBool::new(false));
-    if !request.order.only_reads() {
-        // From here on the daemon does it, whether or not anybody waits.
-        flag::register(SIGINT, Arc::clone(&left)).map_err(unreachable)?;
-        stream.set_read_timeout(Some(GLANCE)).map_err(unreachable)?;
-    }
+    let left = leaves().map_err(unreachable)?;
+    stream.set_read_timeout(Some(GLANCE)).map_err(unreachable)?;
     let mut line = serde_json::to_vec(request).map_err(|error| unreachable(error.into()))?;
     line.push(b'\n');
     let sent = stream.write_all(&line);

@@ -170,9 +170,11 @@ impl Lab {
                 | ClientError::Unreachable { .. }
                 | ClientError::Gone { .. },
             ) => Answered::Nothing,
-            Err(error @ (ClientError::NotAllowed { .. } | ClientError::Garbage { .. })) => {
-                panic!("{error}")
-            }
+            Err(
+                error @ (ClientError::NotAllowed { .. }
+                | ClientError::Garbage { .. }
+                | ClientError::Left { .. }),
+            ) => panic!("{error}"),
         }
     }
 
