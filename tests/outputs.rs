@@ -376,7 +376,7 @@ fn a_wrong_command_line_is_told_as_json() {
     for (arguments, words) in [
         (&["--json"][..], "verb is missing"),
         (&["--json", "pln"], "pln"),
-        (&["apply", "--json", "--confirm-within", "soon"], "90s"),
+        (&["apply", "--json", "--confirm-within", "soon"], "soon"),
         (&["--json", "man", "nothing"], "nothing"),
     ] {
         let output = program(arguments);
