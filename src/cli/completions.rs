@@ -174,11 +174,11 @@ complete -c wanshift -n "__fish_wanshift_using_subcommand explain" -l circuit -x
 "#;
 
 const ZSH: &str = r#"
-# Names of the policy.
+# Names of the policy; the last argument says of what, those before it are for compadd.
 _wanshift_names() {
     local -a names config
     [[ -n "${opt_args[--config]}" ]] && config=(--config "${(Q)opt_args[--config]}")
-    names=("${(@f)$(command wanshift "${config[@]}" completions --names "$1" 2>/dev/null)}")
-    compadd -- "${(@)names:#}"
+    names=("${(@f)$(command wanshift "${config[@]}" completions --names "${@[-1]}" 2>/dev/null)}")
+    compadd "${@[1,-2]}" -- "${(@)names:#}"
 }
 "#;
