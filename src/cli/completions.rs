@@ -176,8 +176,10 @@ complete -c wanshift -n "__fish_wanshift_using_subcommand explain" -l circuit -x
 const ZSH: &str = r#"
 # Names of the policy; the last argument says of what, those before it are for compadd.
 _wanshift_names() {
-    local -a names config
-    [[ -n "${opt_args[--config]}" ]] && config=(--config "${(Q)opt_args[--config]}")
+    local -a names config line
+    line=(${(z)LBUFFER})
+    local at=${line[(I)--config]}
+    ((at)) && config=(--config ${~${(Q)line[at+1]}})
     names=("${(@f)$(command wanshift "${config[@]}" completions --names "${@[-1]}" 2>/dev/null)}")
     compadd "${@[1,-2]}" -- "${(@)names:#}"
 }
