@@ -19,7 +19,7 @@ use crate::lower::{Absent, missing};
 use crate::model::desired::Standing;
 use crate::model::readings::WallClock;
 use crate::model::state::KernelState;
-use crate::plan::{Bounds, Goal, diff};
+use crate::plan::{Bounds, Goal, Repaired, diff, repaired};
 use crate::policy::Policy;
 use crate::store::{Extent, RecordState};
 use crate::units::Moment;
@@ -34,6 +34,8 @@ const APART: Duration = Duration::from_millis(300);
 const KEEP_DATES: Duration = Duration::from_secs(600);
 /// So often it is looked at although nothing was seen: a listener may have missed something.
 const ANYWAY: Duration = Duration::from_secs(60);
+/// So many things of one repair are logged.
+const LOGGED: usize = 5;
 
 /// When the kernel was looked at and is to be looked at again, and what that brought.
 #[derive(Debug, Default)]
@@ -340,7 +342,7 @@ impl Keeper {
             names: &prospect.goal.names,
             bounds: &bounds,
         };
-        let ops = diff(&prospect.survey.observed, &goal).ops().count();
+        let plan = diff(&prospect.survey.observed, &goal);
         let reached = converge(self.kernel.as_mut(), &goal, Scope::All)
             .map_err(|error| (Stage::Apply, error.into()))?;
         let writes = words::writes(reached.writes);
@@ -350,10 +352,11 @@ impl Keeper {
             // Devices come and go, and what is to hold on them with them.
             Some(before) if before.is_but_for_edges(&prospect.goal.state) => {
                 let what = format!("somebody else changed what is ours: {writes} to put it right");
-                tracing::warn!(planned = ops, "{what}");
-                self.looks.repairs.count += 1;
-                self.looks.repairs.last = Some(self.clock.date());
-                self.looks.repairs.what = Some(what);
+                tracing::warn!(planned = plan.ops().count(), "{what}");
+                let reasons = prospect.engine.reasons();
+                let changes = repaired(&plan, &prospect.goal.names, &reasons);
+                say_what_drifted(&changes);
+                self.looks.repairs.add(self.clock.date(), what, changes);
             }
             Some(_) if because.is_empty() => {
                 tracing::info!("what it stands on has changed: {writes}");
@@ -412,6 +415,17 @@ impl Keeper {
             told.join(", ")
         );
         self.fail(Stage::Wait, &what.into());
+    }
+}
+
+/// Logs each thing that was put back in a line of its own; of many the first ones, and how many more there were.
+fn say_what_drifted(changes: &[Repaired]) {
+    for change in changes.iter().take(LOGGED) {
+        tracing::warn!("drift: {}", change.what);
+    }
+    let more = changes.len().saturating_sub(LOGGED);
+    if more > 0 {
+        tracing::warn!("drift: and {more} more");
     }
 }
 
