@@ -343,7 +343,22 @@ fn beside_a_daemon(outputs: &mut Outputs) {
     daemon.wait_for_phase("upgraded");
     sh("nft flush ruleset");
     daemon.wait_for("the repair", |status| status["repairs"]["count"] == 1);
-    outputs.done(&host, &["status"]);
+    let status = outputs.done(&host, &["status"]);
+    let first = &status["repairs"]["changes"][0];
+    assert_eq!(first["place"], "table inet wanshift", "{status}");
+    let classes = sh("tc class show dev wan0");
+    let class = classes
+        .lines()
+        .find(|line| line.contains(" prio 1 "))
+        .unwrap();
+    let id = class.split(' ').nth(2).unwrap();
+    sh(&format!(
+        "tc class change dev wan0 classid {id} htb rate 1mbit"
+    ));
+    daemon.wait_for("the repair", |status| status["repairs"]["count"] == 2);
+    let status = outputs.done(&host, &["status"]);
+    let first = &status["repairs"]["changes"][0];
+    assert_eq!(first["found"]["guarantee"], "1mbit", "{status}");
     outputs.done(&host, &["history"]);
     assert_eq!(
         outputs.done(&host, &["restore-blocks"])["outcome"],

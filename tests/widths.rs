@@ -266,6 +266,14 @@ fn each_verb_fits_beside_a_daemon() {
             &["history"],
         ];
         all(&host, &verbs, as_it_is);
+        for (count, tamper) in [
+            (1, "nft flush table inet wanshift"),
+            (2, "ip link del wanshift-down"),
+        ] {
+            sh(tamper);
+            daemon.wait_for("the repair", |status| status["repairs"]["count"] == count);
+            all(&host, &[&["status"]], as_it_is);
+        }
         all(&host, &STORY, as_it_is);
         host.edit("policy.d/10-classes.toml", "\"40mbit\"", "\"40mbps\"");
         all(&host, &[&["apply"], &["status"]], as_it_is);

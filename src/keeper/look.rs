@@ -348,21 +348,32 @@ impl Keeper {
         let writes = words::writes(reached.writes);
         let before = self.reached.replace(Reached::of(prospect));
         let because = std::mem::take(&mut self.because);
+        let changes = || {
+            let reasons = prospect.engine.reasons();
+            repaired(&plan, &prospect.goal.names, &reasons)
+        };
         match before {
             // Devices come and go, and what is to hold on them with them.
             Some(before) if before.is_but_for_edges(&prospect.goal.state) => {
                 let what = format!("somebody else changed what is ours: {writes} to put it right");
                 tracing::warn!(planned = plan.ops().count(), "{what}");
-                let reasons = prospect.engine.reasons();
-                let changes = repaired(&plan, &prospect.goal.names, &reasons);
-                say_what_drifted(&changes);
+                let changes = changes();
+                for line in few(&changes) {
+                    tracing::warn!("drift: {line}");
+                }
                 self.looks.repairs.add(self.clock.date(), what, changes);
             }
             Some(_) if because.is_empty() => {
                 tracing::info!("what it stands on has changed: {writes}");
             }
             Some(_) => tracing::info!("{}: {writes}", because.join("; ")),
-            None => tracing::info!("the kernel is brought to what should hold: {writes}"),
+            // Nobody looked for a while: whether others did this is not known.
+            None => {
+                tracing::info!("the kernel is brought to what should hold: {writes}");
+                for line in few(&changes()) {
+                    tracing::info!("brought: {line}");
+                }
+            }
         }
         self.note_blocks()
             .map_err(|failure| (Stage::Store, failure))
@@ -418,15 +429,12 @@ impl Keeper {
     }
 }
 
-/// Logs each thing that was put back in a line of its own; of many the first ones, and how many more there were.
-fn say_what_drifted(changes: &[Repaired]) {
-    for change in changes.iter().take(LOGGED) {
-        tracing::warn!("drift: {}", change.what);
-    }
+/// What was put back, each in a line for the log; of many the first ones, and how many more there were.
+fn few(changes: &[Repaired]) -> impl Iterator<Item = String> {
+    let first = changes.iter().take(LOGGED);
     let more = changes.len().saturating_sub(LOGGED);
-    if more > 0 {
-        tracing::warn!("drift: and {more} more");
-    }
+    let more = (more > 0).then(|| format!("and {more} more"));
+    first.map(|change| change.what.clone()).chain(more)
 }
 
 impl Reached {

@@ -413,10 +413,7 @@ fn told_place(spot: Option<&Spot>, device: &DeviceName, id: ClassId) -> String {
 }
 
 /// Adds the reasons, and the weights that only the policy knows.
-fn justify<'a>(
-    rows: impl Iterator<Item = &'a mut Row>,
-    reasons: &BTreeMap<NodeKey, Grounds>,
-) {
+fn justify<'a>(rows: impl Iterator<Item = &'a mut Row>, reasons: &BTreeMap<NodeKey, Grounds>) {
     let mut circuits: BTreeMap<DeviceName, Reason> = BTreeMap::new();
     let mut rows: Vec<&mut Row> = rows.collect();
     for row in &mut rows {

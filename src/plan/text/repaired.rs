@@ -59,54 +59,94 @@ impl Promised {
     }
 }
 
-/// Tells what `plan` puts back, which leads from what others made of it to what is to hold. What goes with a device
-/// or a tree that was gone as a whole is counted there.
+/// Tells what `plan` puts back, which leads from what others made of it to what is to hold: whole devices and trees
+/// first. What goes with one of those is counted there.
 #[must_use]
 pub fn repaired(plan: &Plan, names: &Names, reasons: &Reasons) -> Vec<Repaired> {
-    let rows = tell(plan, names, reasons).rows;
-    let remade: BTreeSet<DeviceName> = rows
-        .iter()
-        .filter_map(|(subject, _)| match subject {
-            Subject::Device(device) => Some(device.clone()),
-            Subject::Ifb
-            | Subject::Selector
-            | Subject::Feed(_)
-            | Subject::Class(..)
-            | Subject::Place(_)
-            | Subject::Block(_) => None,
-        })
-        .collect();
-    let ifb_came = rows
-        .iter()
-        .any(|(subject, row)| *subject == Subject::Ifb && row.change.action == Action::Add);
-    let mut classes: BTreeMap<DeviceName, usize> = BTreeMap::new();
-    for (subject, _) in &rows {
-        if let Subject::Class(device, _) = subject {
-            *classes.entry(device.clone()).or_default() += 1;
-        }
-    }
-    let stands_alone = |subject: &Subject| match subject {
-        Subject::Class(device, _) => !remade.contains(device),
-        Subject::Device(device) => !(ifb_came && *device == Ifb::device()),
-        Subject::Ifb
-        | Subject::Selector
-        | Subject::Feed(_)
-        | Subject::Place(_)
-        | Subject::Block(_) => true,
-    };
-    rows.iter()
-        .filter(|(subject, _)| stands_alone(subject))
-        .map(|(subject, row)| one(subject, row, &classes))
+    let mut rows = tell(plan, names, reasons).rows;
+    rows.sort_by_key(|(subject, _)| rank(subject));
+    let whole = Whole::of(&rows);
+    let told = rows.iter().filter(|(subject, _)| !whole.has(subject));
+    told.map(|(subject, row)| one(subject, row, &whole))
         .collect()
 }
 
-fn one(subject: &Subject, row: &Row, classes: &BTreeMap<DeviceName, usize>) -> Repaired {
+/// What is told before what: the IFB takes all that arrives with it, a root qdisc its tree.
+const fn rank(subject: &Subject) -> u8 {
+    match subject {
+        Subject::Ifb => 0,
+        Subject::Device(_) => 1,
+        Subject::Selector | Subject::Feed(_) => 2,
+        Subject::Class(..) => 3,
+        Subject::Place(None) => 4,
+        Subject::Block(_) => 5,
+        Subject::Place(Some(_)) => 6,
+    }
+}
+
+/// What comes or goes as a whole, and how much of it there is.
+#[derive(Default)]
+struct Whole {
+    /// Whether the IFB is made again.
+    ifb: bool,
+    /// Devices whose root qdisc is.
+    roots: BTreeSet<DeviceName>,
+    /// How many classes come, change or go on each device.
+    classes: BTreeMap<DeviceName, usize>,
+    /// How many filters lead to the IFB again.
+    feeds: usize,
+}
+
+impl Whole {
+    fn of(rows: &[(Subject, Row)]) -> Self {
+        let mut whole = Self::default();
+        for (subject, row) in rows {
+            match subject {
+                Subject::Ifb => whole.ifb = row.change.action == Action::Add,
+                Subject::Device(device) => {
+                    whole.roots.insert(device.clone());
+                }
+                Subject::Feed(_) => whole.feeds += 1,
+                Subject::Class(device, _) => {
+                    *whole.classes.entry(device.clone()).or_default() += 1;
+                }
+                Subject::Selector | Subject::Place(_) | Subject::Block(_) => {}
+            }
+        }
+        whole
+    }
+
+    /// Whether that is told with something else.
+    fn has(&self, subject: &Subject) -> bool {
+        match subject {
+            Subject::Class(device, _) => self.roots.contains(device),
+            Subject::Device(device) => self.ifb && *device == Ifb::device(),
+            Subject::Feed(_) => self.ifb,
+            Subject::Ifb | Subject::Selector | Subject::Place(_) | Subject::Block(_) => false,
+        }
+    }
+
+    /// So many classes go with a device.
+    fn with(&self, device: &DeviceName) -> String {
+        match self.classes.get(device) {
+            None => String::new(),
+            Some(1) => " with its class".to_owned(),
+            Some(count) => format!(" with its {count} classes"),
+        }
+    }
+
+    /// So many filters go with the IFB.
+    fn and_feeds(&self) -> String {
+        match self.feeds {
+            0 => String::new(),
+            1 => ", and the filter that leads there".to_owned(),
+            count => format!(", and the {count} filters that lead there"),
+        }
+    }
+}
+
+fn one(subject: &Subject, row: &Row, whole: &Whole) -> Repaired {
     let change = &row.change;
-    let with = |device: &DeviceName| match classes.get(device) {
-        None => String::new(),
-        Some(1) => " with its class".to_owned(),
-        Some(count) => format!(" with its {count} classes"),
-    };
     let (place, came_to) = match subject {
         Subject::Device(device) => {
             let found = match (&change.replaces, change.action) {
@@ -116,12 +156,15 @@ fn one(subject: &Subject, row: &Row, classes: &BTreeMap<DeviceName, usize>) -> R
                 (None, Action::Remove) => "was put in: taken out".to_owned(),
             };
             let place = format!("root qdisc of {device}");
-            (place, format!("{found}{}", with(device)))
+            (place, format!("{found}{}", whole.with(device)))
         }
         Subject::Ifb => {
             let device = Ifb::device();
             let came_to = match change.action {
-                Action::Add => format!("was gone: made again{}", with(&device)),
+                Action::Add => {
+                    let with = (whole.with(&device), whole.and_feeds());
+                    format!("was gone: made again{}{}", with.0, with.1)
+                }
                 Action::Change => "was down: set up again".to_owned(),
                 Action::Remove => "was put in: taken out".to_owned(),
             };
@@ -152,8 +195,8 @@ fn one(subject: &Subject, row: &Row, classes: &BTreeMap<DeviceName, usize>) -> R
         Subject::Place(Some(key)) => (format!("rules for {key}"), rules(change.rules.as_ref())),
         Subject::Block(name) => {
             let came_to = match change.action {
-                Action::Add => "was gone: holds again".to_owned(),
-                Action::Remove => "was put in: taken out".to_owned(),
+                Action::Add => "did not hold: it holds again".to_owned(),
+                Action::Remove => "held, and is not to: lifted".to_owned(),
                 Action::Change => rules(change.rules.as_ref()),
             };
             (format!("block {name}"), came_to)
@@ -237,7 +280,11 @@ fn counted_rules(rules: &RuleChanges) -> String {
         })
     };
     let parts = [
-        counted(&rules.added, "was gone and is back", "were gone and are back"),
+        counted(
+            &rules.added,
+            "was gone and is back",
+            "were gone and are back",
+        ),
         counted(
             &rules.removed,
             "was put in and is taken out",
