@@ -90,7 +90,20 @@ impl Outputs {
     fn run(&mut self, host: &EdgeHost, verb: &[&str], outcome: Outcome) -> Value {
         let mut all = vec!["--json"];
         all.extend(verb);
-        let output = host.run(&all);
+        self.held(verb, &host.run(&all), outcome)
+    }
+
+    /// Runs a verb as somebody who is in no group that matters.
+    fn run_as_stranger(&mut self, host: &EdgeHost, verb: &[&str], outcome: Outcome) -> Value {
+        let mut stranger = Command::new("setpriv");
+        stranger.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+        stranger.arg(env!("CARGO_BIN_EXE_wanshift")).arg("--json");
+        stranger.args(host.arguments()).args(verb);
+        self.held(verb, &stranger.output().unwrap(), outcome)
+    }
+
+    /// Holds what a verb printed, which is to have come out so, to its schema.
+    fn held(&mut self, verb: &[&str], output: &Output, outcome: Outcome) -> Value {
         let errors = String::from_utf8_lossy(&output.stderr);
         let printed: Value = serde_json::from_slice(&output.stdout)
             .unwrap_or_else(|error| panic!("wanshift {verb:?}: {error}: {output:?}"));
@@ -365,6 +378,7 @@ fn beside_a_daemon(outputs: &mut Outputs) {
         "at_work"
     );
     outputs.failed(&host, &["condition", "reset", "uplink-upgraded"]);
+    denied(outputs, &host);
     let told = over_http();
     check("status over HTTP", &outputs.validators["status"], &told);
     host.edit("policy.d/10-classes.toml", "\"40mbit\"", "\"40mbps\"");
@@ -372,6 +386,40 @@ fn beside_a_daemon(outputs: &mut Outputs) {
     let status = outputs.done(&host, &["status"]);
     assert_eq!(status["problems"][0]["stage"], "policy", "{status}");
     outputs.done(&host, &["teardown"]);
+}
+
+/// Orders of somebody who may only ask how things are.
+fn denied(outputs: &mut Outputs, host: &EdgeHost) {
+    let directory = host.config().parent().unwrap().display().to_string();
+    sh(&format!("chmod 755 {directory} {directory}/run"));
+    for verb in [
+        &["apply"][..],
+        &["phase", "nominal"],
+        &["confirm"],
+        &["rollback"],
+        &["event", "uplink-upgraded"],
+        &["condition", "reset", "uplink-upgraded"],
+        &["teardown"],
+    ] {
+        let failed = outputs.run_as_stranger(host, verb, Outcome::Failed);
+        let error = &failed["error"];
+        assert_eq!(error["kind"], "denied", "{error:#}");
+        let message = error["message"].as_str().unwrap();
+        assert!(message.contains("use sudo"), "{error:#}");
+    }
+    for verb in ["status", "history"] {
+        outputs.run_as_stranger(host, &[verb], Outcome::Done);
+    }
+    // A socket that was opened to all by mistake: the daemon itself says no.
+    let socket = host.socket();
+    sh(&format!("chmod 666 {}", socket.display()));
+    let failed = outputs.run_as_stranger(host, &["apply"], Outcome::Failed);
+    let error = &failed["error"];
+    assert_eq!(error["kind"], "denied", "{error:#}");
+    sh(&format!("chmod 600 {}", socket.display()));
+    // Where the daemon is not asked, the kernel says no.
+    let elsewhere = outputs.run_as_stranger(host, &["plan"], Outcome::Failed);
+    assert_eq!(elsewhere["error"]["kind"], "denied", "{elsewhere:#}");
 }
 
 /// What the daemon tells at its address.
