@@ -355,13 +355,7 @@ impl Keeper {
         match before {
             // Devices come and go, and what is to hold on them with them.
             Some(before) if before.is_but_for_edges(&prospect.goal.state) => {
-                let what = format!("somebody else changed what is ours: {writes} to put it right");
-                tracing::warn!(planned = plan.ops().count(), "{what}");
-                let changes = changes();
-                for line in few(&changes) {
-                    tracing::warn!("drift: {line}");
-                }
-                self.looks.repairs.add(self.clock.date(), what, changes);
+                self.put_back(&writes, changes());
             }
             Some(_) if because.is_empty() => {
                 tracing::info!("what it stands on has changed: {writes}");
@@ -377,6 +371,16 @@ impl Keeper {
         }
         self.note_blocks()
             .map_err(|failure| (Stage::Store, failure))
+    }
+
+    /// Says, and keeps in mind, what somebody else had changed and was put back.
+    pub(super) fn put_back(&mut self, writes: &str, changes: Vec<Repaired>) {
+        let what = format!("somebody else changed what is ours: {writes} to put it right");
+        tracing::warn!("{what}");
+        for line in few(&changes) {
+            tracing::warn!("drift: {line}");
+        }
+        self.looks.repairs.add(self.clock.date(), what, changes);
     }
 
     /// The store knows of nothing that is to hold.

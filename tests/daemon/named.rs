@@ -212,3 +212,22 @@ fn what_was_changed_while_no_daemon_ran_is_logged_at_its_start() {
         wait_until("the log", || daemon.log().contains(&told));
     });
 }
+
+#[test]
+fn blocks_that_stay_without_shaping_are_named_too() {
+    with_daemon("0s", |host, mut daemon| {
+        host.wanshift(&["phase", "telework"]);
+        daemon.wait_for_phase("telework");
+        host.wanshift(&["teardown", "--shaping-only"]);
+        let repairs = repaired(&mut daemon, "nft flush ruleset");
+        assert_eq!(repairs["count"], 1, "{repairs:#}");
+        assert_eq!(
+            lines(&repairs),
+            [
+                "table inet wanshift was gone: made again",
+                "block browsing-in-session did not hold: it holds again"
+            ]
+        );
+        people(&daemon, "table inet wanshift was gone: made again");
+    });
+}
