@@ -250,6 +250,7 @@ fn by_hand(outputs: &mut Outputs) {
     outputs.done(&host, &["status"]);
     outputs.done(&host, &["condition", "reset", "uplink-upgraded"]);
     outputs.done(&host, &["condition", "list"]);
+    outputs.done(&host, &["plan", "--rollback"]);
     outputs.done(&host, &["rollback"]);
     outputs.done(&host, &["rollback", "3", "--force"]);
     outputs.done(&host, &["phase", "telework"]);
@@ -285,6 +286,7 @@ fn refused(outputs: &mut Outputs, host: &EdgeHost) {
         &["phase", "upgraded"],
         &["confirm"],
         &["rollback", "70"],
+        &["plan", "--rollback", "70"],
         &["event", "nothing-like-it"],
         &["condition", "reset", "nothing-like-it"],
         &["apply", "--confirm-within", "10m"],

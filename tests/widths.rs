@@ -142,6 +142,8 @@ const ANY: [&[&str]; 21] = [
     &["explain", "10.0.0.1", "192.0.2.1", "tcp/443"],
     &["explain", "nobody", "192.0.2.1", "tcp/443"],
     &["rollback", "70"],
+    &["plan", "--rollback"],
+    &["plan", "--rollback", "70"],
     &["confirm"],
     &["apply", "--confirm-within", "10m"],
     &["status"],
@@ -262,6 +264,8 @@ fn each_verb_fits_beside_a_daemon() {
             &["apply"],
             &["phase", "telework", "--confirm-within", "1h"],
             &["confirm"],
+            &["plan", "--rollback", "2"],
+            &["plan", "--rollback"],
             &["rollback"],
             &["history"],
         ];
