@@ -127,7 +127,7 @@ fn all(host: &EdgeHost, verbs: &[&[&str]], shortened: impl Fn(&str) -> String) {
 }
 
 /// What may be ordered of any policy.
-const ANY: [&[&str]; 21] = [
+const ANY: [&[&str]; 23] = [
     &["check"],
     &["status"],
     &["status", "--classes"],
@@ -257,7 +257,7 @@ fn each_verb_fits_beside_a_daemon() {
         let host = EdgeHost::new("300ms");
         let mut daemon = Daemon::start(&host);
         daemon.wait_for_phase("nominal");
-        let verbs: [&[&str]; 8] = [
+        let verbs: [&[&str]; 10] = [
             &["status"],
             &["phase", "telework", "--confirm-within", "1h"],
             &["status"],
