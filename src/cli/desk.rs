@@ -108,6 +108,7 @@ fn by_daemon(
             let help = format!("`wanshift status` shows how far it is{back}");
             Err(Failure::from(error).with_help(help))
         }
+        Err(error @ ClientError::NotAllowed { .. }) => Err(Failure::from(error).denied()),
         Err(error) => Err(error.into()),
     }
 }
