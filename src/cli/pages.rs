@@ -149,6 +149,7 @@ fn examples(verb: &str) -> &'static [(&'static str, &'static str)] {
                 "wanshift plan --phase telework",
                 "What would entering that phase change?",
             ),
+            ("wanshift plan --rollback", "What would a rollback change?"),
             (
                 "wanshift plan --detailed-exitcode",
                 "For a program: is there anything to do?",
