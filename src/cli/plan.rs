@@ -24,7 +24,7 @@ pub struct PlanArgs {
     phase: Option<PhaseName>,
     /// Plan for `wanshift rollback`, which goes back so many changes: 1 where no number is given
     #[arg(long, value_name = "N", conflicts_with = "phase", num_args = 0..=1)]
-    #[arg(default_missing_value = "1", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(default_missing_value = "1", value_parser = super::usage::changes)]
     rollback: Option<u32>,
     /// Exit with 2 where there is something to do
     #[arg(long)]
