@@ -506,3 +506,35 @@ proptest! {
         host.assert_settled()?;
     }
 }
+
+#[test]
+fn a_first_change_that_fails_is_tried_again() {
+    let mut host = Host::new();
+    host.take(&Step::Refuse(usize::MAX));
+    host.wait(Duration::from_secs(5));
+    let phase = |host: &Host| {
+        Store::read(&host.world.borrow().state)
+            .unwrap()
+            .unwrap()
+            .phase()
+            .unwrap()
+    };
+    assert_eq!(phase(&host), None);
+    host.assert_settled().unwrap();
+    assert_eq!(phase(&host), Some("nominal".parse().unwrap()));
+}
+
+#[test]
+fn what_is_taken_out_on_the_first_way_stays_out() {
+    let mut host = Host::new();
+    host.take(&Step::Phase("telework", None));
+    host.take(&Step::Teardown);
+    host.take(&Step::Reboot);
+    host.assert_settled().unwrap();
+    let store = Store::read(&host.world.borrow().state).unwrap().unwrap();
+    let intent = store.intent().unwrap().unwrap();
+    assert_eq!(
+        (intent.phase.as_str(), intent.extent),
+        ("telework", Extent::Nothing)
+    );
+}

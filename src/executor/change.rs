@@ -279,7 +279,7 @@ impl Executor<'_> {
         extent: Extent,
     ) -> Result<usize, ChangeError> {
         let held = self.kernel.observe(Scope::All)?.state;
-        let before = self.store.intent()?;
+        let before = self.store.told()?;
         let stays = before.as_ref().is_none_or(|before| before.extent == extent);
         if held == goal && stays && self.store.unfinished()?.is_none() {
             return Ok(0);

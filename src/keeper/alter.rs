@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::confirm::waits;
 use super::footing::Way;
-use super::look::ITSELF;
+use super::look::{Files, ITSELF};
 use super::plan::{FilesAre, PlanResult, describe, text};
 use super::{Asked, Came, InForce, Keeper, Reached, files, words};
 use crate::api::{Answer, Failure, Insist, Milestone, Stage, Talk};
@@ -167,8 +167,7 @@ impl Keeper {
             stance
         };
         self.spare(asked, &policy, &phase, force, talk)?;
-        let there = self.are_there(&policy, force);
-        self.judged(there)?;
+        self.are_there(&policy, force)?;
         let engine = engine(&policy, phase, &known.latches, stance)?;
         let admitted = self.admit(&files)?;
         self.let_in(&admitted)?;
@@ -337,6 +336,9 @@ impl Keeper {
                 let failure = Failure::from(error);
                 // What came about by itself is tried again; who orders something does that himself.
                 if going.underway.record.change.actor == ITSELF {
+                    if self.in_force.is_none() {
+                        self.looks.files = Files::ToRead;
+                    }
                     self.looks.later();
                     self.fail(Stage::Apply, &failure);
                 }

@@ -82,7 +82,13 @@ impl Keeper {
 
     /// What the kernel holds where the shaping is taken out and the blocks of the phase stay.
     pub(super) fn blocks_that_stay(&mut self) -> Result<KernelState, Failure> {
-        let (Some(intent), Some(in_force)) = (self.store.intent()?, self.in_force.clone()) else {
+        let told = self.store.told()?;
+        let policy = match (self.in_force.clone(), told.as_ref()) {
+            (None, Some(intent)) => intent.policy.map(|id| self.stored_policy(id)),
+            (in_force, _) => in_force.map(|policy| Ok(Some(policy))),
+        };
+        let policy = policy.transpose()?.flatten();
+        let (Some(intent), Some(in_force)) = (told, policy) else {
             return Ok(KernelState::default());
         };
         let latches = self.true_on_disk(&in_force.policy)?;

@@ -88,19 +88,27 @@ pub fn wrong(faults: &Faults, sources: &[Source], notes: &[Note], style: Style) 
 
 impl Keeper {
     /// Refuses files with a slip in the name of a device: what is shaped now on the one that was meant would be so no
-    /// longer.
+    /// longer. A device of the policy that is on its way was there, or is waited for: it is no slip. Where nothing is in
+    /// force, only who ordered it is told.
     pub(super) fn are_there(&mut self, policy: &Policy, force: Insist) -> Result<(), Failure> {
         // Without a daemon nothing is waited for: who finds it missing says so then.
         if force == Insist::Yes || self.looks.absent == Absent::Refused {
             return Ok(());
         }
         let here = self.kernel.observe(Scope::Shaping)?.devices;
-        let before = self.in_force.as_ref().map(|before| before.policy.as_ref());
-        match slips(policy, before, here.keys()) {
-            slips if slips.is_empty() => Ok(()),
-            slips => Err(Failure::from(ChangeError::Lower(slips)).with_help(
-                "nothing was written; --force goes on without it, and has the daemon wait for it",
-            )),
+        let going = self.going.as_ref().map(|going| &going.policy);
+        let before = going.or(self.in_force.as_ref());
+        let before = before.map(|before| before.policy.as_ref());
+        let slips = slips(policy, before, here.keys());
+        if slips.is_empty() {
+            return Ok(());
+        }
+        let refused = Err(Failure::from(ChangeError::Lower(slips)).with_help(
+            "nothing was written; --force goes on without it, and has the daemon wait for it",
+        ));
+        match before {
+            Some(_) => self.judged(refused),
+            None => refused,
         }
     }
 }

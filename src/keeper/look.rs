@@ -374,6 +374,10 @@ impl Keeper {
         let held = held.map_err(|error| (Stage::Observe, error.into()))?.state;
         self.troubles.over(Stage::Wait);
         if held == KernelState::default() {
+            // A first change, begun by itself, that did not come about.
+            if std::mem::take(&mut self.looks.files) == Files::ToRead {
+                self.read_files_at_last();
+            }
             return Ok(());
         }
         let why = format!(

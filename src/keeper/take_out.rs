@@ -129,7 +129,10 @@ impl Keeper {
         if outcome.is_ok() {
             self.going_back = None;
         }
+        let policy = self.take_policy_from_store();
         self.try_to_keep_copy();
-        outcome
+        let writes = outcome?;
+        policy?;
+        Ok(writes)
     }
 }

@@ -60,6 +60,22 @@ impl Store {
         row.map(|stored| self.understand(stored)).transpose()
     }
 
+    /// What is to hold: on a host that was never told, what the first change leads to, from its order on.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub fn told(&self) -> Result<Option<Intent>, StoreError> {
+        if let Some(intent) = self.intent()? {
+            return Ok(Some(intent));
+        }
+        let first = self
+            .unfinished()?
+            .map(|record| (record.state, record.change));
+        Ok(first
+            .filter(|(state, _)| *state == RecordState::Applying)
+            .and_then(|(_, change)| change.after(change.opened)))
+    }
+
     fn understand(&self, stored: Stored) -> Result<Record, StoreError> {
         let date = |text: &str| -> Result<jiff::Timestamp, StoreError> {
             text.parse().map_err(|error| self.corrupt("date", &error))
