@@ -459,12 +459,9 @@ fn ancestry(tree: &Tree, minor: Minor) -> Vec<Minor> {
 /// The classes of `old` that go: those that `new` has not, or at another place, which HTB cannot move them to; and
 /// what hangs below such a class, since none goes before its children, wherever these shall be.
 fn uprooted(old: &Tree, new: &Tree) -> BTreeSet<Minor> {
-    let gone = |(minor, class, to): (&Minor, &TcClass, Option<&TcClass>)| {
-        to.is_none_or(|to| to.parent != class.parent)
-            .then_some(*minor)
-    };
     let mut uprooted: BTreeSet<Minor> = beside(&old.classes, &new.classes)
-        .filter_map(gone)
+        .filter(|(_, class, to)| to.is_none_or(|to| to.parent != class.parent))
+        .map(|(minor, ..)| *minor)
         .collect();
     if !uprooted.is_empty() {
         let below = |minor: &&Minor| {
