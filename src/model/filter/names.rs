@@ -143,10 +143,12 @@ fn split(name: &str) -> (&str, Direction) {
     }
 }
 
-/// Of a chain of classes, whose they are and what they say in short.
+/// Of a chain of classes, whose they are and what they say in short: 16 digits, for of a site that is called
+/// `classes` there may be a chain `mpls.site.classes.rest`.
 fn classes(name: &str) -> Option<(&str, &str)> {
-    let (of, digest) = name.rsplit_once('.')?;
-    Some((of.strip_suffix(CLASSES)?, digest))
+    let (of, digest) = split(name).0.rsplit_once('.')?;
+    let of = of.strip_suffix(CLASSES)?;
+    (digest.len() == 16).then_some((of, digest))
 }
 
 impl ChainName {
@@ -409,5 +411,41 @@ impl CounterName {
     #[must_use]
     pub fn block(&self) -> Option<BlockName> {
         self.0.strip_prefix(BLOCKED)?.parse().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever things are called: a word of ours is a good name of a site.
+    #[test]
+    fn a_name_says_what_its_chain_is_for() {
+        for place in [
+            "mpls",
+            "mpls.rest",
+            "mpls.site.provins",
+            "mpls.site.classes",
+            "mpls.site.classes.rest",
+            "mpls.site.classes.class.classes",
+            "classes.class.classes",
+        ] {
+            let key: NodeKey = place.parse().unwrap();
+            for direction in [Direction::Up, Direction::Down] {
+                let classes = ChainRole::Classes {
+                    of: key.clone(),
+                    direction,
+                    digest: 0x12,
+                };
+                assert!(classes.name().is_by_content());
+                assert_eq!(ChainRole::of(&classes.name()), Some(classes));
+                // No packets are put into a circuit itself.
+                if key.depth() > 0 {
+                    let place = ChainRole::Place(key.clone(), direction);
+                    assert!(!place.name().is_by_content(), "{}", place.name());
+                    assert_eq!(ChainRole::of(&place.name()), Some(place));
+                }
+            }
+        }
     }
 }
