@@ -90,7 +90,20 @@ impl Outputs {
     fn run(&mut self, host: &EdgeHost, verb: &[&str], outcome: Outcome) -> Value {
         let mut all = vec!["--json"];
         all.extend(verb);
-        let output = host.run(&all);
+        self.held(verb, &host.run(&all), outcome)
+    }
+
+    /// Runs a verb as somebody who is in no group that matters.
+    fn run_as_stranger(&mut self, host: &EdgeHost, verb: &[&str], outcome: Outcome) -> Value {
+        let mut stranger = Command::new("setpriv");
+        stranger.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+        stranger.arg(env!("CARGO_BIN_EXE_wanshift")).arg("--json");
+        stranger.args(host.arguments()).args(verb);
+        self.held(verb, &stranger.output().unwrap(), outcome)
+    }
+
+    /// Holds what a verb printed, which is to have come out so, to its schema.
+    fn held(&mut self, verb: &[&str], output: &Output, outcome: Outcome) -> Value {
         let errors = String::from_utf8_lossy(&output.stderr);
         let printed: Value = serde_json::from_slice(&output.stdout)
             .unwrap_or_else(|error| panic!("wanshift {verb:?}: {error}: {output:?}"));
@@ -237,6 +250,7 @@ fn by_hand(outputs: &mut Outputs) {
     outputs.done(&host, &["status"]);
     outputs.done(&host, &["condition", "reset", "uplink-upgraded"]);
     outputs.done(&host, &["condition", "list"]);
+    outputs.done(&host, &["plan", "--rollback"]);
     outputs.done(&host, &["rollback"]);
     outputs.done(&host, &["rollback", "3", "--force"]);
     outputs.done(&host, &["phase", "telework"]);
@@ -272,6 +286,7 @@ fn refused(outputs: &mut Outputs, host: &EdgeHost) {
         &["phase", "upgraded"],
         &["confirm"],
         &["rollback", "70"],
+        &["plan", "--rollback", "70"],
         &["event", "nothing-like-it"],
         &["condition", "reset", "nothing-like-it"],
         &["apply", "--confirm-within", "10m"],
@@ -343,13 +358,29 @@ fn beside_a_daemon(outputs: &mut Outputs) {
     daemon.wait_for_phase("upgraded");
     sh("nft flush ruleset");
     daemon.wait_for("the repair", |status| status["repairs"]["count"] == 1);
-    outputs.done(&host, &["status"]);
+    let status = outputs.done(&host, &["status"]);
+    let first = &status["repairs"]["changes"][0];
+    assert_eq!(first["place"], "table inet wanshift", "{status}");
+    let classes = sh("tc class show dev wan0");
+    let class = classes
+        .lines()
+        .find(|line| line.contains(" prio 1 "))
+        .unwrap();
+    let id = class.split(' ').nth(2).unwrap();
+    sh(&format!(
+        "tc class change dev wan0 classid {id} htb rate 1mbit"
+    ));
+    daemon.wait_for("the repair", |status| status["repairs"]["count"] == 2);
+    let status = outputs.done(&host, &["status"]);
+    let first = &status["repairs"]["changes"][0];
+    assert_eq!(first["found"]["guarantee"], "1mbit", "{status}");
     outputs.done(&host, &["history"]);
     assert_eq!(
         outputs.done(&host, &["restore-blocks"])["outcome"],
         "at_work"
     );
     outputs.failed(&host, &["condition", "reset", "uplink-upgraded"]);
+    denied(outputs, &host);
     let told = over_http();
     check("status over HTTP", &outputs.validators["status"], &told);
     host.edit("policy.d/10-classes.toml", "\"40mbit\"", "\"40mbps\"");
@@ -357,6 +388,40 @@ fn beside_a_daemon(outputs: &mut Outputs) {
     let status = outputs.done(&host, &["status"]);
     assert_eq!(status["problems"][0]["stage"], "policy", "{status}");
     outputs.done(&host, &["teardown"]);
+}
+
+/// Orders of somebody who may only ask how things are.
+fn denied(outputs: &mut Outputs, host: &EdgeHost) {
+    let directory = host.config().parent().unwrap().display().to_string();
+    sh(&format!("chmod 755 {directory} {directory}/run"));
+    for verb in [
+        &["apply"][..],
+        &["phase", "nominal"],
+        &["confirm"],
+        &["rollback"],
+        &["event", "uplink-upgraded"],
+        &["condition", "reset", "uplink-upgraded"],
+        &["teardown"],
+    ] {
+        let failed = outputs.run_as_stranger(host, verb, Outcome::Failed);
+        let error = &failed["error"];
+        assert_eq!(error["kind"], "denied", "{error:#}");
+        let message = error["message"].as_str().unwrap();
+        assert!(message.contains("use sudo"), "{error:#}");
+    }
+    for verb in ["status", "history"] {
+        outputs.run_as_stranger(host, &[verb], Outcome::Done);
+    }
+    // A socket that was opened to all by mistake: the daemon itself says no.
+    let socket = host.socket();
+    sh(&format!("chmod 666 {}", socket.display()));
+    let failed = outputs.run_as_stranger(host, &["apply"], Outcome::Failed);
+    let error = &failed["error"];
+    assert_eq!(error["kind"], "denied", "{error:#}");
+    sh(&format!("chmod 600 {}", socket.display()));
+    // Where the daemon is not asked, the kernel says no.
+    let elsewhere = outputs.run_as_stranger(host, &["plan"], Outcome::Failed);
+    assert_eq!(elsewhere["error"]["kind"], "denied", "{elsewhere:#}");
 }
 
 /// What the daemon tells at its address.

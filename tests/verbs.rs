@@ -114,6 +114,45 @@ fn a_plan_says_what_changes_and_why() {
 }
 
 #[test]
+fn a_rollback_is_planned_as_it_is_then_done_and_nothing_is_written() {
+    in_namespace(|| {
+        let host = EdgeHost::new("0s");
+        let nothing = host.refused(&["plan", "--rollback"]);
+        assert!(nothing.contains("not 1 changes on record"), "{nothing}");
+        host.wanshift(&["apply"]);
+        let all = host.refused(&["plan", "--rollback"]);
+        assert!(all.contains("takes everything out"), "{all}");
+        host.wanshift(&["phase", "telework"]);
+        // The files say something else by now, which is no part of going back.
+        host.edit("policy.d/10-classes.toml", "\"40mbit\"", "\"50mbit\"");
+        host.wanshift(&["apply"]);
+        host.edit("policy.d/10-classes.toml", "\"50mbit\"", "\"50mbps\"");
+        let before = dump();
+        let far = json(&host.wanshift(&["--json", "plan", "--rollback", "2"]));
+        assert_eq!(
+            (&far["phase_now"], &far["phase_then"]),
+            (&"telework".into(), &"nominal".into())
+        );
+        let near = json(&host.wanshift(&["--json", "plan", "--rollback"]));
+        assert_eq!(near["phase_then"], "telework");
+        let too_far = host.refused(&["plan", "--rollback", "9"]);
+        assert!(too_far.contains("not 9 changes"), "{too_far}");
+        assert_same(&dump(), &before, "after plans");
+        let done = json(&host.wanshift(&["--json", "rollback", "2"]));
+        for key in ["changes", "ops", "rules", "phase_then"] {
+            assert_eq!(far[key], done[key], "{key}");
+        }
+        assert!(far["ops"].as_u64() > Some(10), "{far:#}");
+        for wrong in [
+            &["plan", "--rollback", "0"][..],
+            &["plan", "--rollback", "--phase", "nominal"],
+        ] {
+            assert_eq!(host.run(wrong).status.code(), Some(2), "{wrong:?}");
+        }
+    });
+}
+
+#[test]
 fn a_root_qdisc_of_somebody_else_is_refused_unless_adopted() {
     in_namespace(|| {
         let host = EdgeHost::new("0s");

@@ -127,7 +127,7 @@ fn all(host: &EdgeHost, verbs: &[&[&str]], shortened: impl Fn(&str) -> String) {
 }
 
 /// What may be ordered of any policy.
-const ANY: [&[&str]; 21] = [
+const ANY: [&[&str]; 23] = [
     &["check"],
     &["status"],
     &["status", "--classes"],
@@ -142,6 +142,8 @@ const ANY: [&[&str]; 21] = [
     &["explain", "10.0.0.1", "192.0.2.1", "tcp/443"],
     &["explain", "nobody", "192.0.2.1", "tcp/443"],
     &["rollback", "70"],
+    &["plan", "--rollback"],
+    &["plan", "--rollback", "70"],
     &["confirm"],
     &["apply", "--confirm-within", "10m"],
     &["status"],
@@ -255,17 +257,27 @@ fn each_verb_fits_beside_a_daemon() {
         let host = EdgeHost::new("300ms");
         let mut daemon = Daemon::start(&host);
         daemon.wait_for_phase("nominal");
-        let verbs: [&[&str]; 8] = [
+        let verbs: [&[&str]; 10] = [
             &["status"],
             &["phase", "telework", "--confirm-within", "1h"],
             &["status"],
             &["apply"],
             &["phase", "telework", "--confirm-within", "1h"],
             &["confirm"],
+            &["plan", "--rollback", "2"],
+            &["plan", "--rollback"],
             &["rollback"],
             &["history"],
         ];
         all(&host, &verbs, as_it_is);
+        for (count, tamper) in [
+            (1, "nft flush table inet wanshift"),
+            (2, "ip link del wanshift-down"),
+        ] {
+            sh(tamper);
+            daemon.wait_for("the repair", |status| status["repairs"]["count"] == count);
+            all(&host, &[&["status"]], as_it_is);
+        }
         all(&host, &STORY, as_it_is);
         host.edit("policy.d/10-classes.toml", "\"40mbit\"", "\"40mbps\"");
         all(&host, &[&["apply"], &["status"]], as_it_is);

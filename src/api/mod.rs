@@ -11,4 +11,4 @@ pub use status::{
     DirectionStatus, FileFacts, Holds, LastChange, Line, Outcome, Pending, PhaseFacts, PolicyFacts,
     Problem, Repairs, Sampling, Shifting, Stage, Status, Stuck,
 };
-pub use talk::{Answer, Failure, Milestone, Reply, Silent, Talk, WrongFiles};
+pub use talk::{Answer, Asker, Failure, Milestone, Reply, Silent, Talk, WrongFiles};

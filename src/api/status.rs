@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::names::{BlockName, CircuitName, ConditionName, DeviceName, PhaseName, PoolName};
 use crate::model::node::NodeKey;
+use crate::plan::Repaired;
 use crate::units::Rate;
 
 /// All that is known of the host at one moment.
@@ -387,6 +388,27 @@ pub struct Repairs {
     pub count: u64,
     /// The last time.
     pub last: Option<Timestamp>,
-    /// What was changed then, in words.
+    /// What was done then, in words.
     pub what: Option<String>,
+    /// What was changed then: device by device, then the packet filter; so many that people read them.
+    #[serde(default)]
+    pub changes: Vec<Repaired>,
+    /// How many more were.
+    #[serde(default)]
+    pub more: usize,
+}
+
+impl Repairs {
+    /// So many things of one repair are kept.
+    const KEPT: usize = 20;
+
+    /// One more, in which `changes` were put back at `at`; `what` says so in words.
+    pub fn add(&mut self, at: Timestamp, what: String, mut changes: Vec<Repaired>) {
+        self.count += 1;
+        self.last = Some(at);
+        self.what = Some(what);
+        self.more = changes.len().saturating_sub(Self::KEPT);
+        changes.truncate(Self::KEPT);
+        self.changes = changes;
+    }
 }

@@ -77,6 +77,20 @@ pub struct Failure {
     /// What is wrong with the policy files, where it is that.
     #[serde(default)]
     pub files: Option<Box<WrongFiles>>,
+    /// Whether who asked may ask that at all.
+    #[serde(default)]
+    pub asker: Asker,
+}
+
+/// Whether somebody may ask what he asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Asker {
+    /// He may, or nobody said that he may not.
+    #[default]
+    May,
+    /// He may not.
+    MayNot,
 }
 
 /// Why policy files do not load.
@@ -95,6 +109,13 @@ impl Failure {
     #[must_use]
     pub fn with_help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
+        self
+    }
+
+    /// The same as the failure of one who may not ask that.
+    #[must_use]
+    pub const fn denied(mut self) -> Self {
+        self.asker = Asker::MayNot;
         self
     }
 }
@@ -122,6 +143,7 @@ impl<E: Into<Box<dyn Error>>> From<E> for Failure {
             because,
             help: None,
             files: None,
+            asker: Asker::May,
         }
     }
 }

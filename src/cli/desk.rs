@@ -93,6 +93,7 @@ fn by_daemon(
         Ok(answer) => Ok(Some(answer)),
         Err(ClientError::NotRunning { .. }) => Ok(None),
         Err(ClientError::Failed(failure)) => Err(failure),
+        Err(error @ ClientError::NotAllowed { .. }) => Err(Failure::from(error).denied()),
         Err(error) => Err(error.into()),
     }
 }

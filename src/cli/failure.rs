@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::api::Failure;
+use crate::api::{Asker, Failure};
 
 /// What is printed as JSON, on stdout, where a verb fails.
 #[derive(Debug, Serialize)]
@@ -82,11 +82,19 @@ impl<'a> Failed<'a> {
 /// What to do about a failure.
 pub(super) fn help(failure: &Failure) -> Option<&str> {
     let own = failure.help.as_deref();
-    own.or_else(|| is_denied(failure).then_some(AS_ROOT))
+    own.or_else(|| lacks_privilege(failure).then_some(AS_ROOT))
 }
 
-/// Whether it failed because who asks is not root.
+/// Whether it failed because who asks may not: a daemon says so, or the kernel does.
 fn is_denied(failure: &Failure) -> bool {
+    match failure.asker {
+        Asker::MayNot => true,
+        Asker::May => lacks_privilege(failure),
+    }
+}
+
+/// Whether the kernel refused it to one who is not root.
+fn lacks_privilege(failure: &Failure) -> bool {
     let mut all = std::iter::once(&failure.error).chain(&failure.because);
     let denied =
         all.any(|text| text.contains("ermission denied") || text.contains("not permitted"));

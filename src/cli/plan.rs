@@ -10,6 +10,7 @@ use crate::api::{Failure, Talk};
 use crate::clock::{Clock, SystemClock, boot_id};
 use crate::executor::survey::prospect;
 use crate::keeper::alter::{Stance, engine, present_phase};
+use crate::keeper::back::Aim;
 use crate::keeper::plan::{FilesAre, describe, text};
 use crate::keeper::{files, known, words};
 use crate::kernel::Scope;
@@ -21,6 +22,10 @@ pub struct PlanArgs {
     /// Plan for entering this phase, instead of the one that holds
     #[arg(long, value_name = "NAME")]
     phase: Option<PhaseName>,
+    /// Plan for `wanshift rollback`, which goes back so many changes: 1 where no number is given
+    #[arg(long, value_name = "N", conflicts_with = "phase", num_args = 0..=1)]
+    #[arg(default_missing_value = "1", value_parser = clap::value_parser!(u32).range(1..))]
+    rollback: Option<u32>,
     /// Exit with 2 where there is something to do
     #[arg(long)]
     detailed_exitcode: bool,
@@ -32,8 +37,11 @@ pub fn plan(
     kernel: OpenKernel<'_>,
     output: &mut Output<'_>,
 ) -> Result<u8, Failure> {
-    let files = files::from(global.config(), output.style())?;
-    let policy = Arc::clone(&files.policy);
+    let files = match args.rollback {
+        None => Some(files::from(global.config(), output.style())?),
+        // What was in force then is in the store.
+        Some(_) => None,
+    };
     let state = place::state(global)?;
     let store = Store::read(&state)?;
     let unfinished = store.as_ref().map(Store::unfinished).transpose()?.flatten();
@@ -49,6 +57,13 @@ pub fn plan(
         }
         unfinished => (None, unfinished),
     };
+    if let (Some(_), Some(record)) = (args.rollback, &unfinished) {
+        let what = &record.change.what;
+        return Err(format!(
+            "`{what}` is on its way, or was cut off: `wanshift rollback` ends it, and only then it shows what that comes to"
+        )
+        .into());
+    }
     let daemon = holder
         .as_ref()
         .is_some_and(|holder| place::is_daemon(holder));
@@ -62,21 +77,47 @@ pub fn plan(
         .transpose()?
         .unwrap_or_default();
     let intent = store.as_ref().map(Store::intent).transpose()?.flatten();
-    let files = match &store {
-        Some(store) => FilesAre::by(store, &hash(&files.facts()))?,
-        None => FilesAre::InForce,
-    };
     let phase_now = intent.as_ref().map(|intent| intent.phase.clone());
-    // The next apply finishes first what was cut off, and goes on from there.
-    let left_in = cut_off.as_ref().map(words::phase_after);
-    let phase = match (&args.phase, left_in) {
-        (Some(phase), _) => phase.clone(),
-        (None, Some(Some(phase))) if policy.phases().contains_key(&phase) => phase,
-        (None, Some(None)) => policy.start().clone(),
-        (None, _) => {
-            let held = kernel.observe(Scope::All)?.state;
-            present_phase(&policy, intent.as_ref(), &held, &state)?
+    let Aim {
+        policy,
+        hash,
+        phase,
+        stance,
+    } = match files {
+        None => {
+            let changes = args.rollback.unwrap_or(1);
+            let store = match &store {
+                Some(store) => store,
+                None => &Store::empty()?,
+            };
+            Aim::back(store, waits.as_ref(), changes)?
         }
+        Some(files) => {
+            let policy = Arc::clone(&files.policy);
+            // The next apply finishes first what was cut off, and goes on from there.
+            let left_in = cut_off.as_ref().map(words::phase_after);
+            let phase = match (&args.phase, left_in) {
+                (Some(phase), _) => phase.clone(),
+                (None, Some(Some(phase))) if policy.phases().contains_key(&phase) => phase,
+                (None, Some(None)) => policy.start().clone(),
+                (None, _) => {
+                    let held = kernel.observe(Scope::All)?.state;
+                    present_phase(&policy, intent.as_ref(), &held, &state)?
+                }
+            };
+            let keeps =
+                args.phase.is_none() && (phase_now.as_ref() == Some(&phase) || cut_off.is_some());
+            Aim {
+                policy,
+                hash: hash(&files.facts()),
+                phase,
+                stance: if keeps { Stance::Keeps } else { Stance::Enters },
+            }
+        }
+    };
+    let files = match &store {
+        Some(store) => FilesAre::by(store, &hash)?,
+        None => FilesAre::InForce,
     };
     let known = known::glanced(
         &policy,
@@ -85,8 +126,6 @@ pub fn plan(
         &SystemClock,
         output,
     )?;
-    let keeps = args.phase.is_none() && (phase_now.as_ref() == Some(&phase) || cut_off.is_some());
-    let stance = if keeps { Stance::Keeps } else { Stance::Enters };
     let engine = engine(&policy, phase.clone(), &known.latches, stance)?;
     let engine = engine.standing(
         known::standing(
@@ -125,7 +164,7 @@ pub fn plan(
         ));
         result.cut_off = Some(record.change.what.clone());
     }
-    if let Some(record) = &waits {
+    if let (Some(record), None) = (&waits, args.rollback) {
         output.say(&format!(
             "note: {}: any other change is refused until `wanshift confirm` or `wanshift rollback`",
             words::cut_off(record, &boot, &policy.host().timezone)

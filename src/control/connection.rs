@@ -238,10 +238,5 @@ fn line(reply: &Reply) -> io::Result<Vec<u8>> {
 }
 
 fn failure(error: String) -> Failure {
-    Failure {
-        error,
-        because: Vec::new(),
-        help: None,
-        files: None,
-    }
+    error.into()
 }

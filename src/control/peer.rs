@@ -55,21 +55,17 @@ impl Peer {
             let name = Group::from_gid(group).ok().flatten().map(|g| g.name);
             name.unwrap_or_else(|| group.to_string())
         });
-        Err(Failure {
-            error: match group {
-                Some(group) => format!(
-                    "user {} is not in group {group}, and only its members and root may change something: \
-                     have root add you to it and log in again, or use sudo",
-                    self.uid
-                ),
-                None => format!(
-                    "only root may change something, for this host has no group {GROUP}: use sudo"
-                ),
-            },
-            because: Vec::new(),
-            help: None,
-            files: None,
-        })
+        let why = match group {
+            Some(group) => format!(
+                "user {} is not in group {group}, and only its members and root may change something: \
+                 have root add you to it and log in again, or use sudo",
+                self.uid
+            ),
+            None => format!(
+                "only root may change something, for this host has no group {GROUP}: use sudo"
+            ),
+        };
+        Err(Failure::from(why).denied())
     }
 
     /// His name, his number where he has none. May wait for whoever keeps the names.

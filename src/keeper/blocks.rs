@@ -2,15 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use super::Keeper;
 use super::alter::Going;
+use super::{Keeper, Reached, words};
 use crate::api::{Failure, Stage};
 use crate::executor::converge;
 use crate::kernel::Scope;
+use crate::lower::Names;
+use crate::model::desired::Reasons;
 use crate::model::filter::Table;
 use crate::model::names::BlockName;
 use crate::model::state::KernelState;
-use crate::plan::{Bounds, Goal};
+use crate::plan::{Bounds, Goal, diff, repaired};
 use crate::store::Began;
 
 impl Keeper {
@@ -65,19 +67,36 @@ impl Keeper {
 
     /// Blocks alone are to hold.
     pub(super) fn hold_blocks(&mut self) -> Result<(), (Stage, Failure)> {
-        let goal = self
+        let state = self
             .blocks_that_stay()
             .map_err(|failure| (Stage::Plan, failure))?;
-        let names = crate::lower::Names::default();
+        let names = Names::default();
         let bounds = Bounds::default();
         let goal = Goal {
-            state: &goal,
+            state: &state,
             names: &names,
             bounds: &bounds,
         };
-        converge(self.kernel.as_mut(), &goal, Scope::All)
-            .map(|_| ())
-            .map_err(|error| (Stage::Apply, error.into()))
+        let observed = self.kernel.observe(Scope::All);
+        let observed = observed.map_err(|error| (Stage::Observe, error.into()))?;
+        let plan = diff(&observed, &goal);
+        let reached = converge(self.kernel.as_mut(), &goal, Scope::All)
+            .map_err(|error| (Stage::Apply, error.into()))?;
+        let before = self.reached.as_ref().map(|reached| &reached.state);
+        let as_before = before == Some(&state);
+        if !plan.is_empty() {
+            let writes = words::writes(reached.writes);
+            match as_before {
+                true => self.put_back(&writes, repaired(&plan, &names, &Reasons::default())),
+                false => tracing::info!("the blocks are brought to what should hold: {writes}"),
+            }
+        }
+        self.reached = Some(Reached {
+            desired: None,
+            state,
+            names,
+        });
+        Ok(())
     }
 
     /// What the kernel holds where the shaping is taken out and the blocks of the phase stay.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::alter::{Stance, engine};
-use super::{Asked, Came, InForce, Keeper, files, words};
+use super::{Asked, Came, InForce, Keeper, back, files, words};
 use crate::api::{Answer, Failure, Insist, Order, Silent, Stage, Talk};
 use crate::executor::error::ChangeError;
 use crate::executor::survey::prospect_with;
@@ -98,30 +98,17 @@ impl Keeper {
             }
         }
         let Some((_, before)) = self.store.before(changes)? else {
-            return Err(format!(
-                "there are not {changes} changes on record to go back; `wanshift history` shows them; nothing was written"
-            )
-            .into());
+            return Err(back::too_few(changes));
         };
         let order = asked.order(&self.boot);
         let intent = match before {
             Some(intent) if intent.extent == Extent::Whole => intent,
             intent => {
-                let blocks = intent.is_some_and(|intent| intent.extent == Extent::Blocks);
-                let (before, takes, verb) = if blocks {
-                    ("only blocks were", "the shaping", "teardown --shaping-only")
-                } else {
-                    ("nothing was", "everything", "teardown")
-                };
                 // Who says `rollback` once too often means no such thing.
                 if force == Insist::No {
-                    return Err(Failure::from(format!(
-                        "before that {before} held: going back takes {takes} out of the kernel; nothing was written"
-                    ))
-                    .with_help(format!(
-                        "`wanshift {verb}` does that, and so does --force; `wanshift history` shows the changes"
-                    )));
+                    return Err(back::takes_out(intent.as_ref()));
                 }
+                let blocks = intent.is_some_and(|intent| intent.extent == Extent::Blocks);
                 let torn = if blocks {
                     self.tear_down_shaping(asked, talk)
                 } else {
@@ -140,7 +127,7 @@ impl Keeper {
             None => self.in_force.clone(),
         };
         let Some(policy) = policy else {
-            return Err("the policy of then cannot be read any more; nothing was written".into());
+            return Err(back::unreadable());
         };
         let known = self.latched(&policy.policy, talk)?;
         self.spare(asked, &policy.policy, &intent.phase, force, talk)?;

@@ -19,7 +19,7 @@ use crate::lower::{Absent, missing};
 use crate::model::desired::Standing;
 use crate::model::readings::WallClock;
 use crate::model::state::KernelState;
-use crate::plan::{Bounds, Goal, diff};
+use crate::plan::{Bounds, Goal, Repaired, diff, repaired};
 use crate::policy::Policy;
 use crate::store::{Extent, RecordState};
 use crate::units::Moment;
@@ -34,6 +34,8 @@ const APART: Duration = Duration::from_millis(300);
 const KEEP_DATES: Duration = Duration::from_secs(600);
 /// So often it is looked at although nothing was seen: a listener may have missed something.
 const ANYWAY: Duration = Duration::from_secs(60);
+/// So many things of one repair are logged.
+const LOGGED: usize = 5;
 
 /// When the kernel was looked at and is to be looked at again, and what that brought.
 #[derive(Debug, Default)]
@@ -340,29 +342,45 @@ impl Keeper {
             names: &prospect.goal.names,
             bounds: &bounds,
         };
-        let ops = diff(&prospect.survey.observed, &goal).ops().count();
+        let plan = diff(&prospect.survey.observed, &goal);
         let reached = converge(self.kernel.as_mut(), &goal, Scope::All)
             .map_err(|error| (Stage::Apply, error.into()))?;
         let writes = words::writes(reached.writes);
         let before = self.reached.replace(Reached::of(prospect));
         let because = std::mem::take(&mut self.because);
+        let changes = || {
+            let reasons = prospect.engine.reasons();
+            repaired(&plan, &prospect.goal.names, &reasons)
+        };
         match before {
             // Devices come and go, and what is to hold on them with them.
             Some(before) if before.is_but_for_edges(&prospect.goal.state) => {
-                let what = format!("somebody else changed what is ours: {writes} to put it right");
-                tracing::warn!(planned = ops, "{what}");
-                self.looks.repairs.count += 1;
-                self.looks.repairs.last = Some(self.clock.date());
-                self.looks.repairs.what = Some(what);
+                self.put_back(&writes, changes());
             }
             Some(_) if because.is_empty() => {
                 tracing::info!("what it stands on has changed: {writes}");
             }
             Some(_) => tracing::info!("{}: {writes}", because.join("; ")),
-            None => tracing::info!("the kernel is brought to what should hold: {writes}"),
+            // Nobody looked for a while: whether others did this is not known.
+            None => {
+                tracing::info!("the kernel is brought to what should hold: {writes}");
+                for line in few(&changes()) {
+                    tracing::info!("brought: {line}");
+                }
+            }
         }
         self.note_blocks()
             .map_err(|failure| (Stage::Store, failure))
+    }
+
+    /// Says, and keeps in mind, what somebody else had changed and was put back.
+    pub(super) fn put_back(&mut self, writes: &str, changes: Vec<Repaired>) {
+        let what = format!("somebody else changed what is ours: {writes} to put it right");
+        tracing::warn!("{what}");
+        for line in few(&changes) {
+            tracing::warn!("drift: {line}");
+        }
+        self.looks.repairs.add(self.clock.date(), what, changes);
     }
 
     /// The store knows of nothing that is to hold.
@@ -417,6 +435,14 @@ impl Keeper {
         );
         self.fail(Stage::Wait, &what.into());
     }
+}
+
+/// What was put back, each in a line for the log; of many the first ones, and how many more there were.
+fn few(changes: &[Repaired]) -> impl Iterator<Item = String> {
+    let first = changes.iter().take(LOGGED);
+    let more = changes.len().saturating_sub(LOGGED);
+    let more = (more > 0).then(|| format!("and {more} more"));
+    first.map(|change| change.what.clone()).chain(more)
 }
 
 impl Reached {

@@ -5,6 +5,7 @@
 
 pub mod alter;
 mod aside;
+pub mod back;
 mod blocks;
 mod by_itself;
 pub mod classes;

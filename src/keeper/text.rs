@@ -166,6 +166,14 @@ pub fn text(status: &Status, zone: &TimeZone) -> String {
             status.repairs.count
         ));
         line(format!("  {what}"));
+        let mut changes = status.repairs.changes.iter();
+        if let Some(first) = changes.next() {
+            line(format!("  {}", first.what));
+        }
+        let more = changes.len() + status.repairs.more;
+        if more > 0 {
+            line(format!("  and {more} more: `wanshift --json status`"));
+        }
     }
     text
 }

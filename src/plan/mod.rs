@@ -30,7 +30,7 @@ pub use bounds::{Bounds, PoolBound};
 pub use conserve::{Breach, breaches};
 pub use diff::{Goal, diff};
 pub use restore::restorable;
-pub use text::{PlanReport, report};
+pub use text::{PlanReport, Promised, Repaired, repaired, report};
 
 use crate::model::names::DeviceName;
 use op::Op;

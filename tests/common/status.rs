@@ -145,6 +145,8 @@ pub fn status() -> Status {
             count: 3,
             last: Some(AT.parse().unwrap()),
             what: None,
+            changes: Vec::new(),
+            more: 0,
         },
         failures: BTreeMap::from([(Stage::Apply, 2)]),
         sampling: Some(Sampling {

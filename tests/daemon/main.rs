@@ -12,6 +12,7 @@ mod common;
 mod confirm;
 mod devices;
 mod drift;
+mod named;
 mod phases;
 mod reload;
 mod told;

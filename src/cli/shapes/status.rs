@@ -328,7 +328,59 @@ fn repairs() -> Value {
         &[
             ("count", count("How often, since the daemon began")),
             ("last", or_null(time("The last time"))),
-            ("what", or_null(text("What was changed then, in words"))),
+            ("what", or_null(text("What was done then, in words"))),
+            (
+                "changes",
+                list(
+                    "What was changed then: device by device, then the packet filter; 20 at most",
+                    &repaired(),
+                ),
+            ),
+            ("more", count("How many more were")),
+        ],
+    )
+}
+
+fn repaired() -> Value {
+    let rates = |doc: &str| {
+        or_null(object(
+            doc,
+            &[
+                ("guarantee", rate("What it has for certain")),
+                ("ceiling", rate("What it never goes beyond")),
+            ],
+        ))
+    };
+    object(
+        "A thing that somebody else changed, and that was put back",
+        &[
+            (
+                "device",
+                or_null(text("The device; null for the packet filter")),
+            ),
+            (
+                "class_id",
+                or_null(text("The class, as tc writes it; null where there is none")),
+            ),
+            (
+                "place",
+                text(
+                    "The place of a class, such as internet.class.gateway; else the device, filter, table or block in words",
+                ),
+            ),
+            (
+                "found",
+                rates(
+                    "The rates that were found; null where it was gone, or it is about no class's rates",
+                ),
+            ),
+            (
+                "restored",
+                rates(
+                    "The rates that it has again; null where it was taken out, or it is about no class's rates",
+                ),
+            ),
+            ("what", text("All of that in one line")),
         ],
     )
 }

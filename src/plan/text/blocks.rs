@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Action, Change, Row, bare};
+use super::{Action, Change, Row, Subject, bare};
 use crate::model::desired::BlockGrounds;
 use crate::model::filter::{BlockFate, Table};
 use crate::model::names::BlockName;
@@ -12,7 +12,7 @@ pub(super) fn rows(
     from: Option<&Table>,
     to: Option<&Table>,
     reasons: &BTreeMap<BlockName, BlockGrounds>,
-) -> Vec<Row> {
+) -> Vec<(Subject, Row)> {
     let told = |(name, block): (BlockName, crate::model::filter::BlockChange)| {
         let action = match block.fate {
             BlockFate::Comes => Action::Add,
@@ -35,7 +35,7 @@ pub(super) fn rows(
             also: also.into_iter().collect(),
             ..bare(action, format!("block {name}"))
         };
-        Row { key: None, change }
+        (Subject::Block(name), Row { key: None, change })
     };
     Table::block_changes(from, to)
         .into_iter()

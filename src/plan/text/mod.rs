@@ -4,19 +4,21 @@ mod blocks;
 mod figures;
 mod layout;
 mod print;
+mod repaired;
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 pub use figures::Figures;
+pub use repaired::{Promised, Repaired, repaired};
 
 use super::Plan;
 use super::op::Op;
 use crate::lower::Names;
 use crate::model::desired::{Grounds, Reason, Reasons};
 use crate::model::filter::{FAMILY, NAME, RuleChanges, Table};
-use crate::model::names::DeviceName;
+use crate::model::names::{BlockName, DeviceName};
 use crate::model::node::{NodeKey, Place, Spot};
 use crate::model::state::{ClassId, Feed, ForeignRoot, Ifb, Minor, TcClass};
 use crate::units::Direction;
@@ -95,6 +97,24 @@ pub enum Action {
 /// Tells what `plan` changes; `names` gives the places behind class ids, `reasons` why they change.
 #[must_use]
 pub fn report(plan: &Plan, names: &Names, reasons: &Reasons) -> PlanReport {
+    let told = tell(plan, names, reasons);
+    PlanReport {
+        changes: told.rows.into_iter().map(|(_, row)| row.change).collect(),
+        rules: told.rules,
+        rule_writes: told.rule_writes,
+        stages: plan.stages.len(),
+        ops: plan.ops().count(),
+    }
+}
+
+/// What a plan changes, each with what it is about, in the order in which it is told.
+struct Told {
+    rows: Vec<(Subject, Row)>,
+    rules: RulesChange,
+    rule_writes: usize,
+}
+
+fn tell(plan: &Plan, names: &Names, reasons: &Reasons) -> Told {
     let mut told = Telling {
         names,
         rows: BTreeMap::new(),
@@ -114,26 +134,24 @@ pub fn report(plan: &Plan, names: &Names, reasons: &Reasons) -> PlanReport {
         None => RulesChange::Keep,
         Some((from, to)) => told.rules(from, to),
     };
-    let mut rows: Vec<Row> = told.rows.into_values().collect();
-    justify(&mut rows, &reasons.places);
+    justify(told.rows.values_mut(), &reasons.places);
     let (from, to) = tables.unwrap_or_default();
-    rows.extend(blocks::rows(from, to, &reasons.blocks));
-    rows.sort_by_cached_key(|row| {
+    let blocks = blocks::rows(from, to, &reasons.blocks);
+    let mut rows: Vec<(Subject, Row)> = told.rows.into_iter().chain(blocks).collect();
+    rows.sort_by_cached_key(|(_, row)| {
         let device = row.change.device.clone();
         let in_tree = row.key.is_some() || row.change.class_id.is_some();
         let id = row.change.class_id.clone();
         (device.is_none(), device, in_tree, row.key.clone(), id)
     });
-    PlanReport {
-        changes: rows.into_iter().map(|row| row.change).collect(),
+    Told {
+        rows,
         rules,
         rule_writes,
-        stages: plan.stages.len(),
-        ops: plan.ops().count(),
     }
 }
 
-/// What is told of, in the making: a class or device, or a place of which only rules change.
+/// What is told of: a class or device, a place of which only rules change, or a block.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Subject {
     Device(DeviceName),
@@ -142,6 +160,7 @@ enum Subject {
     Feed(DeviceName),
     Class(DeviceName, ClassId),
     Place(Option<NodeKey>),
+    Block(BlockName),
 }
 
 /// A change in the making.
@@ -394,10 +413,11 @@ fn told_place(spot: Option<&Spot>, device: &DeviceName, id: ClassId) -> String {
 }
 
 /// Adds the reasons, and the weights that only the policy knows.
-fn justify(rows: &mut [Row], reasons: &BTreeMap<NodeKey, Grounds>) {
+fn justify<'a>(rows: impl Iterator<Item = &'a mut Row>, reasons: &BTreeMap<NodeKey, Grounds>) {
     let mut circuits: BTreeMap<DeviceName, Reason> = BTreeMap::new();
-    for row in rows.iter_mut() {
-        let Row { key, change } = row;
+    let mut rows: Vec<&mut Row> = rows.collect();
+    for row in &mut rows {
+        let Row { key, change } = &mut **row;
         let Some(Spot::Node(key)) = key else { continue };
         let Some(grounds) = reasons.get(key).filter(|_| change.action != Action::Remove) else {
             continue;
@@ -431,7 +451,7 @@ fn justify(rows: &mut [Row], reasons: &BTreeMap<NodeKey, Grounds>) {
             }
         }
     }
-    for Row { change, .. } in rows.iter_mut().filter(|row| row.key.is_none()) {
+    for Row { change, .. } in rows.into_iter().filter(|row| row.key.is_none()) {
         if change.action != Action::Remove && change.class_id.is_none() {
             let device = change.device.as_ref();
             change.why = device.and_then(|device| circuits.get(device)).cloned();
