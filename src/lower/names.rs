@@ -20,20 +20,25 @@ impl Names {
     #[must_use]
     pub fn new(policy: &Policy, ids: &Ids) -> Self {
         let tree = |layout: Layout<'_>| {
-            let mut spots = BTreeMap::new();
-            spots.extend(layout.control().map(|control| (Minor::CONTROL, control)));
-            for top in &layout.tops {
-                if let Top::Pool(pool, _) = top {
-                    let minor = ids.pool(&pool.name);
-                    spots.extend(minor.map(|minor| (minor, Spot::Pool(pool.name.clone()))));
+            let control = layout.control().map(|control| (Minor::CONTROL, control));
+            let pools = layout.tops.iter().filter_map(|top| match top {
+                Top::Pool(pool, _) => {
+                    let minor = ids.pool(&pool.name)?;
+                    Some((minor, Spot::Pool(pool.name.clone())))
                 }
-            }
+                Top::Circuit(_) => None,
+            });
             let circuits: BTreeSet<&CircuitName> =
                 layout.circuits().map(|circuit| &circuit.name).collect();
-            let places = ids
+            let mut places: Vec<(&NodeKey, Minor)> = ids
                 .minors()
-                .filter(|(key, _)| circuits.contains(&key.circuit));
-            spots.extend(places.map(|(key, minor)| (minor, Spot::Node(key.clone()))));
+                .filter(|(key, _)| circuits.contains(&key.circuit))
+                .collect();
+            // Put in order at once: there are thousands.
+            places.sort_unstable_by_key(|(_, minor)| *minor);
+            let places = places.into_iter();
+            let places = places.map(|(key, minor)| (minor, Spot::Node(key.clone())));
+            let spots = control.into_iter().chain(pools).chain(places).collect();
             (layout.device.clone(), spots)
         };
         Self {

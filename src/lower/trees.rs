@@ -305,11 +305,12 @@ impl Making<'_> {
         let top = NodeKey::new(circuit.name.clone(), Place::Circuit);
         let top = self.ids.minor(&top);
         let mut made = Vec::with_capacity(places.len());
-        for (key, holding, minor) in self.ids.minors_of(places) {
+        let mut minors = self.ids.in_order();
+        for (key, holding) in places {
             if key.place == Place::Control && control.and_then(Spot::node) != Some(key) {
                 continue;
             }
-            let Some(minor) = minor else {
+            let Some(minor) = minors.minor(key) else {
                 continue;
             };
             let (mut rate, ceil) = (
@@ -344,8 +345,12 @@ impl Making<'_> {
             };
             made.push((minor, class(rate, ceil, parent, framing, role, device)));
         }
-        // Put in order at once: there are thousands.
-        classes.append(&mut made.into_iter().collect());
+        // Put in order at once, for there are thousands, and by where they lie, for they are long.
+        let mut order: Vec<(Minor, &TcClass)> =
+            made.iter().map(|(minor, class)| (*minor, class)).collect();
+        order.sort_unstable_by_key(|(minor, _)| *minor);
+        let order = order.into_iter();
+        classes.append(&mut order.map(|(minor, class)| (minor, class.clone())).collect());
     }
 
     /// A class that holds packets; `None` where the kernel has no such queue, which is then said.

@@ -5,7 +5,9 @@
 //! lost its store and its packet filter mostly gets the same numbers again. Numbers that are known
 //! (from the store, or from what the kernel shows) win over the hash.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Range};
+use std::iter::Peekable;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -61,22 +63,13 @@ impl Ids {
         self.minors.get(key).copied()
     }
 
-    /// The places of `keys`, which are in order, each with its minor: in one pass, for there are thousands.
-    pub fn minors_of<'a, T>(
-        &self,
-        keys: impl IntoIterator<Item = (&'a NodeKey, T)>,
-    ) -> impl Iterator<Item = (&'a NodeKey, T, Option<Minor>)> {
-        let mut known = None;
-        keys.into_iter().map(move |(key, with)| {
-            if key.place == Place::Control {
-                return (key, with, Some(Minor::CONTROL));
-            }
-            let known =
-                known.get_or_insert_with(|| self.minors.range::<NodeKey, _>(key..).peekable());
-            while known.next_if(|(other, _)| *other < key).is_some() {}
-            let minor = known.next_if(|(other, _)| *other == key);
-            (key, with, minor.map(|(_, minor)| *minor))
-        })
+    /// The same minors, for who asks for those of thousands of places.
+    #[must_use]
+    pub fn in_order(&self) -> InOrder<'_> {
+        InOrder {
+            ids: self,
+            next: self.minors.range(..).peekable(),
+        }
     }
 
     /// The minor of a pool, in the trees that its circuits share.
@@ -197,6 +190,28 @@ impl Ids {
             self.majors.insert(device, major);
         }
         Ok(())
+    }
+}
+
+/// Minors, asked for one after the other: quickly where places are asked for in their order, rightly in any.
+#[derive(Debug, Clone)]
+pub struct InOrder<'a> {
+    ids: &'a Ids,
+    /// What follows the place that was asked for last.
+    next: Peekable<Range<'a, NodeKey, Minor>>,
+}
+
+impl InOrder<'_> {
+    /// The minor of `key`, where it has one.
+    pub fn minor(&mut self, key: &NodeKey) -> Option<Minor> {
+        if key.place == Place::Control {
+            return Some(Minor::CONTROL);
+        }
+        if self.next.peek().is_none_or(|(next, _)| *next != key) {
+            self.next = self.ids.minors.range(key..).peekable();
+        }
+        let (_, minor) = self.next.next_if(|(next, _)| *next == key)?;
+        Some(*minor)
     }
 }
 

@@ -105,16 +105,20 @@ impl NodeKey {
 }
 
 impl NodeKey {
-    fn write(&self, out: &mut impl fmt::Write) -> fmt::Result {
-        let circuit = &self.circuit;
+    /// Part by part: thousands of chains are named after places.
+    pub(super) fn write(&self, out: &mut impl fmt::Write) -> fmt::Result {
+        out.write_str(self.circuit.as_str())?;
+        let mut parts = |parts: &[&str]| parts.iter().try_for_each(|part| out.write_str(part));
         match &self.place {
-            Place::Circuit => write!(out, "{circuit}"),
-            Place::Control => write!(out, "{circuit}.control"),
-            Place::Rest => write!(out, "{circuit}.rest"),
-            Place::Class(class) => write!(out, "{circuit}.class.{class}"),
-            Place::Site(site) => write!(out, "{circuit}.site.{site}"),
-            Place::SiteRest(site) => write!(out, "{circuit}.site.{site}.rest"),
-            Place::SiteClass(site, class) => write!(out, "{circuit}.site.{site}.class.{class}"),
+            Place::Circuit => Ok(()),
+            Place::Control => parts(&[".control"]),
+            Place::Rest => parts(&[".rest"]),
+            Place::Class(class) => parts(&[".class.", class.as_str()]),
+            Place::Site(site) => parts(&[".site.", site.as_str()]),
+            Place::SiteRest(site) => parts(&[".site.", site.as_str(), ".rest"]),
+            Place::SiteClass(site, class) => {
+                parts(&[".site.", site.as_str(), ".class.", class.as_str()])
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The chains of one circuit for packets of one direction.
 
 use std::collections::BTreeMap;
+use std::mem;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
@@ -11,7 +12,7 @@ use crate::model::circuit::MarkMask;
 use crate::model::filter::{
     Action, Chain, ChainName, ChainRole, Field, Rule, Slot, Table, Values, note_of,
 };
-use crate::model::ids::Ids;
+use crate::model::ids::{Ids, InOrder};
 use crate::model::names::CircuitName;
 use crate::model::node::{NodeKey, Place};
 use crate::model::state::{ClassId, Major};
@@ -40,14 +41,14 @@ pub(super) struct Side<'a> {
     circuit: &'a CircuitName,
     target: Target,
     mask: MarkMask,
-    ids: &'a Ids,
+    minors: InOrder<'a>,
     table: &'a mut Table,
     /// Made, and not in the table yet: thousands are put in order at once.
     chains: Vec<(ChainName, Chain)>,
 }
 
 impl<'a> Side<'a> {
-    pub(super) const fn new(
+    pub(super) fn new(
         circuit: &'a CircuitName,
         target: Target,
         mask: MarkMask,
@@ -58,7 +59,7 @@ impl<'a> Side<'a> {
             circuit,
             target,
             mask,
-            ids,
+            minors: ids.in_order(),
             table,
             chains: Vec::new(),
         }
@@ -101,7 +102,7 @@ impl<'a> Side<'a> {
 
     /// Puts the chains into the table.
     fn finish(&mut self) {
-        let mut chains: BTreeMap<ChainName, Chain> = self.chains.drain(..).collect();
+        let mut chains: BTreeMap<_, _> = mem::take(&mut self.chains).into_iter().collect();
         self.table.chains.append(&mut chains);
     }
 
@@ -121,8 +122,9 @@ impl<'a> Side<'a> {
 
     /// Makes the chains and maps of sites, and gives back the rules that lead there.
     fn sites(&mut self, sites: &[SiteRules]) -> Result<Vec<Rule>, ClassifyError> {
-        let mut prefixes4 = Vec::new();
+        let mut prefixes4 = Vec::with_capacity(sites.len());
         let mut prefixes6 = Vec::new();
+        self.chains.reserve(sites.len());
         for site in sites {
             let chain = self.site(site)?;
             let (four, six) = by_family(&site.prefixes);
@@ -150,7 +152,7 @@ impl<'a> Side<'a> {
         lines.push(Rule::always(Action::Goto(rest)));
         let classes = self.classes(place.clone(), lines);
         let entry = Rule::always(Action::Goto(classes)).noted(Some(self.note(place.clone())?));
-        let name = self.place(place);
+        let name = self.name(self.key(place));
         self.add(name.clone(), Chain::of([entry]));
         Ok(name)
     }
@@ -170,14 +172,15 @@ impl<'a> Side<'a> {
 
     /// Makes the chain that puts packets into the class of `place`.
     fn class(&mut self, place: Place) -> Result<ChainName, ClassifyError> {
-        let action = match self.slot(&place)? {
+        let key = self.key(place);
+        let action = match self.slot(&key)? {
             Slot::Class(id) => Action::Priority(id),
             Slot::Mark(minor) => Action::Mark {
                 mask: self.mask,
                 minor,
             },
         };
-        let name = self.place(place);
+        let name = self.name(key);
         let chain = Chain::of([Rule::always(action)]);
         self.add(name.clone(), chain);
         Ok(name)
@@ -191,29 +194,28 @@ impl<'a> Side<'a> {
         NodeKey::new(self.circuit.clone(), place)
     }
 
-    fn place(&self, place: Place) -> ChainName {
-        ChainRole::Place(self.key(place), self.target.direction()).name()
+    fn name(&self, of: NodeKey) -> ChainName {
+        ChainRole::Place(of, self.target.direction()).name()
     }
 
-    fn slot(&self, place: &Place) -> Result<Slot, ClassifyError> {
-        let key = self.key(place.clone());
-        let Some(minor) = self.ids.minor(&key) else {
-            return Err(ClassifyError::NoMinor { key });
+    fn slot(&mut self, key: &NodeKey) -> Result<Slot, ClassifyError> {
+        let Some(minor) = self.minors.minor(key) else {
+            return Err(ClassifyError::NoMinor { key: key.clone() });
         };
         match self.target {
             Target::Class(major) => Ok(Slot::Class(ClassId { major, minor })),
             Target::Mark if u32::from(minor.get()) <= self.mask.most() => Ok(Slot::Mark(minor)),
             Target::Mark => Err(ClassifyError::MinorBeyondMask {
-                key,
+                key: key.clone(),
                 minor: minor.get(),
                 mask: self.mask,
             }),
         }
     }
 
-    fn note(&self, place: Place) -> Result<String, ClassifyError> {
-        let slot = self.slot(&place)?;
-        Ok(note_of(&self.key(place), slot))
+    fn note(&mut self, place: Place) -> Result<String, ClassifyError> {
+        let key = self.key(place);
+        Ok(note_of(&key, self.slot(&key)?))
     }
 }
 

@@ -34,8 +34,12 @@ const MOST_LENGTHS: usize = 4;
 
 /// A prefix of one of the two families.
 pub(super) trait Prefix: Copy {
+    /// An address as a number.
+    type Number: Ord;
     const FAMILY: Family;
 
+    /// Its first address.
+    fn first(self) -> Self::Number;
     fn any(self) -> IpNet;
     fn element(self) -> Element;
 }
@@ -52,6 +56,7 @@ pub(super) struct Family {
 }
 
 impl Prefix for Ipv4Net {
+    type Number = u32;
     const FAMILY: Family = Family {
         name: MapName::sites4,
         ranges: MapKind::Address4,
@@ -59,6 +64,10 @@ impl Prefix for Ipv4Net {
         destination: LookupKey::Destination4,
         sources: [LookupKey::Opener4, LookupKey::Answerer4, LookupKey::Source4],
     };
+
+    fn first(self) -> Self::Number {
+        self.network().into()
+    }
 
     fn any(self) -> IpNet {
         self.into()
@@ -70,6 +79,7 @@ impl Prefix for Ipv4Net {
 }
 
 impl Prefix for Ipv6Net {
+    type Number = u128;
     const FAMILY: Family = Family {
         name: MapName::sites6,
         ranges: MapKind::Address6,
@@ -77,6 +87,10 @@ impl Prefix for Ipv6Net {
         destination: LookupKey::Destination6,
         sources: [LookupKey::Opener6, LookupKey::Answerer6, LookupKey::Source6],
     };
+
+    fn first(self) -> Self::Number {
+        self.network().into()
+    }
 
     fn any(self) -> IpNet {
         self.into()
@@ -91,37 +105,42 @@ impl Prefix for Ipv6Net {
 pub(super) fn add<P: Prefix>(
     circuit: &CircuitName,
     direction: Direction,
-    prefixes: Vec<(P, ChainName)>,
+    mut prefixes: Vec<(P, ChainName)>,
     table: &mut Table,
 ) -> Vec<Rule> {
+    // Put in order while they are short: there are thousands, and elements of maps are three times as long.
+    prefixes.sort_by_key(|(prefix, _)| prefix.first());
     let length = |prefix: P| prefix.any().prefix_len();
     let own = own_lengths(prefixes.iter().map(|(prefix, _)| length(*prefix)));
-    let mut networks: BTreeMap<u8, Vec<(Element, Verdict)>> = BTreeMap::new();
+    let mut networks: BTreeMap<u8, Vec<(P, ChainName)>> = BTreeMap::new();
     let mut ranges = Vec::new();
     for (prefix, chain) in prefixes {
         let length = length(prefix);
-        let elements = if own.contains(&length) {
+        let some = if own.contains(&length) {
             networks.entry(length).or_default()
         } else {
             &mut ranges
         };
-        elements.push((prefix.element(), Verdict::Goto(chain)));
+        some.push((prefix, chain));
     }
     let family = P::FAMILY;
     let name = |prefixes| (family.name)(circuit, prefixes, direction);
     // The longest first, as routes are found.
-    let networks = networks.into_iter().rev().map(|(length, elements)| {
+    let networks = networks.into_iter().rev().map(|(length, prefixes)| {
         let kind = (family.networks)(length);
-        (name(Prefixes::Of(length)), kind, elements)
+        (name(Prefixes::Of(length)), kind, prefixes)
     });
     let ranges = (name(Prefixes::But(&own)), family.ranges, ranges);
     let mut rules = Vec::new();
-    for (name, kind, elements) in networks.chain([ranges]) {
-        if elements.is_empty() {
+    for (name, kind, prefixes) in networks.chain([ranges]) {
+        if prefixes.is_empty() {
             continue;
         }
         rules.extend(family.rules(&name, direction));
-        let elements = elements.into_iter().collect();
+        let elements = prefixes
+            .into_iter()
+            .map(|(prefix, chain)| (prefix.element(), Verdict::Goto(chain)))
+            .collect();
         table.maps.insert(name, VerdictMap { kind, elements });
     }
     rules

@@ -6,7 +6,7 @@
 //! for packets that came over a circuit ends with `/down`, and that of a block has a `/` after its name, so that
 //! neither can be taken for anything of a circuit, whatever that is called.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -121,7 +121,7 @@ const BLOCK: &str = "block.";
 const OF_BLOCK: char = '/';
 const REJECTED: &str = "reject";
 const BLOCKED: &str = "blocked.";
-const CLASSES: &str = ".classes.";
+const CLASSES: &str = ".classes";
 /// What stands between a circuit and which of its sites are in a map.
 const SITES: &str = ".sites";
 /// What the names of all that is for packets from a circuit end with.
@@ -143,9 +143,12 @@ fn split(name: &str) -> (&str, Direction) {
     }
 }
 
-/// Of a chain of classes, whose they are and what they say in short.
+/// Of a chain of classes, whose they are and what they say in short: 16 digits, for of a site that is called
+/// `classes` there may be a chain `mpls.site.classes.rest`.
 fn classes(name: &str) -> Option<(&str, &str)> {
-    name.rsplit_once(CLASSES)
+    let (of, digest) = split(name).0.rsplit_once('.')?;
+    let of = of.strip_suffix(CLASSES)?;
+    (digest.len() == 16).then_some((of, digest))
 }
 
 impl ChainName {
@@ -159,28 +162,42 @@ impl ChainRole {
     /// The name of the chain.
     #[must_use]
     pub fn name(&self) -> ChainName {
-        ChainName::new(&match self {
-            Self::Leaving => LEAVING.to_owned(),
-            Self::Marking => MARKING.to_owned(),
-            Self::Unmark => UNMARK.to_owned(),
-            Self::Remember => REMEMBER.to_owned(),
-            Self::Arrived(circuit) => format!("{circuit}.arrived"),
-            Self::Up(circuit) => format!("{circuit}.up"),
-            Self::Own(circuit) => format!("{circuit}.own"),
-            Self::Line(circuit) => format!("{circuit}.line"),
-            Self::Hand(circuit) => format!("{circuit}.hand"),
-            Self::Traffic(circuit) => format!("{circuit}.traffic"),
-            Self::Down(circuit) => format!("{circuit}{DOWN}"),
+        // Room for nearly all of them at once: there are thousands.
+        let mut name = String::with_capacity(64);
+        match self.write(&mut name) {
+            // A text takes all that is written to it.
+            Ok(()) | Err(fmt::Error) => ChainName::new(&name),
+        }
+    }
+
+    fn write(&self, name: &mut String) -> fmt::Result {
+        match self {
+            Self::Leaving => name.write_str(LEAVING),
+            Self::Marking => name.write_str(MARKING),
+            Self::Unmark => name.write_str(UNMARK),
+            Self::Remember => name.write_str(REMEMBER),
+            Self::Arrived(circuit) => write!(name, "{circuit}.arrived"),
+            Self::Up(circuit) => write!(name, "{circuit}.up"),
+            Self::Own(circuit) => write!(name, "{circuit}.own"),
+            Self::Line(circuit) => write!(name, "{circuit}.line"),
+            Self::Hand(circuit) => write!(name, "{circuit}.hand"),
+            Self::Traffic(circuit) => write!(name, "{circuit}.traffic"),
+            Self::Down(circuit) => write!(name, "{circuit}{DOWN}"),
             Self::Classes {
                 of,
                 direction,
                 digest,
-            } => format!("{of}{CLASSES}{digest:016x}{}", ending(*direction)),
-            Self::Place(key, direction) => format!("{key}{}", ending(*direction)),
-            Self::Forward => FORWARD.to_owned(),
-            Self::Block { block, digest } => format!("{BLOCK}{block}{OF_BLOCK}{digest:016x}"),
-            Self::Rejected(block) => format!("{BLOCK}{block}{OF_BLOCK}{REJECTED}"),
-        })
+            } => write!(name, "{of}{CLASSES}.{digest:016x}{}", ending(*direction)),
+            Self::Place(key, direction) => {
+                key.write(name)?;
+                name.write_str(ending(*direction))
+            }
+            Self::Forward => name.write_str(FORWARD),
+            Self::Block { block, digest } => {
+                write!(name, "{BLOCK}{block}{OF_BLOCK}{digest:016x}")
+            }
+            Self::Rejected(block) => write!(name, "{BLOCK}{block}{OF_BLOCK}{REJECTED}"),
+        }
     }
 
     /// What the chain of that name is for; `None` where it is not ours.
@@ -394,5 +411,41 @@ impl CounterName {
     #[must_use]
     pub fn block(&self) -> Option<BlockName> {
         self.0.strip_prefix(BLOCKED)?.parse().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever things are called: a word of ours is a good name of a site.
+    #[test]
+    fn a_name_says_what_its_chain_is_for() {
+        for place in [
+            "mpls",
+            "mpls.rest",
+            "mpls.site.provins",
+            "mpls.site.classes",
+            "mpls.site.classes.rest",
+            "mpls.site.classes.class.classes",
+            "classes.class.classes",
+        ] {
+            let key: NodeKey = place.parse().unwrap();
+            for direction in [Direction::Up, Direction::Down] {
+                let classes = ChainRole::Classes {
+                    of: key.clone(),
+                    direction,
+                    digest: 0x12,
+                };
+                assert!(classes.name().is_by_content());
+                assert_eq!(ChainRole::of(&classes.name()), Some(classes));
+                // No packets are put into a circuit itself.
+                if key.depth() > 0 {
+                    let place = ChainRole::Place(key.clone(), direction);
+                    assert!(!place.name().is_by_content(), "{}", place.name());
+                    assert_eq!(ChainRole::of(&place.name()), Some(place));
+                }
+            }
+        }
     }
 }
