@@ -507,21 +507,37 @@ proptest! {
     }
 }
 
+fn intent(host: &Host) -> Option<(String, Extent)> {
+    let store = Store::read(&host.world.borrow().state).unwrap().unwrap();
+    let intent = store.intent().unwrap()?;
+    Some((intent.phase.as_str().to_owned(), intent.extent))
+}
+
+fn records(host: &Host) -> usize {
+    let store = Store::read(&host.world.borrow().state).unwrap().unwrap();
+    store.history().unwrap().len()
+}
+
 #[test]
-fn a_first_change_that_fails_is_tried_again() {
+fn a_first_change_that_fails_is_tried_again_and_ever_more_seldom() {
+    let mut host = Host::new();
+    host.take(&Step::Refuse(usize::MAX));
+    host.wait(Duration::from_secs(60));
+    assert_eq!(intent(&host), None);
+    let tried = records(&host);
+    assert!((4..9).contains(&tried), "{tried} times in a minute");
+    host.assert_settled().unwrap();
+    assert_eq!(intent(&host), Some(("nominal".to_owned(), Extent::Whole)));
+}
+
+#[test]
+fn a_first_change_that_fails_is_not_tried_again_after_a_teardown() {
     let mut host = Host::new();
     host.take(&Step::Refuse(usize::MAX));
     host.wait(Duration::from_secs(5));
-    let phase = |host: &Host| {
-        Store::read(&host.world.borrow().state)
-            .unwrap()
-            .unwrap()
-            .phase()
-            .unwrap()
-    };
-    assert_eq!(phase(&host), None);
+    host.take(&Step::Teardown);
     host.assert_settled().unwrap();
-    assert_eq!(phase(&host), Some("nominal".parse().unwrap()));
+    assert_eq!(intent(&host), None);
 }
 
 #[test]
@@ -531,10 +547,44 @@ fn what_is_taken_out_on_the_first_way_stays_out() {
     host.take(&Step::Teardown);
     host.take(&Step::Reboot);
     host.assert_settled().unwrap();
-    let store = Store::read(&host.world.borrow().state).unwrap().unwrap();
-    let intent = store.intent().unwrap().unwrap();
     assert_eq!(
-        (intent.phase.as_str(), intent.extent),
-        ("telework", Extent::Nothing)
+        intent(&host),
+        Some(("telework".to_owned(), Extent::Nothing))
     );
+}
+
+#[test]
+fn a_first_change_to_be_confirmed_is_forgotten_once_it_is_taken_out() {
+    for out in [Step::Teardown, Step::TeardownShaping] {
+        let mut host = Host::new();
+        host.take(&Step::Phase("telework", Some(CONFIRM)));
+        host.take(&Step::Wait(Duration::from_millis(150)));
+        host.take(&out);
+        host.assert_settled().unwrap();
+        assert_eq!(intent(&host), None, "{out:?}");
+    }
+}
+
+#[test]
+fn what_is_blocked_is_never_taken_for_nothing() {
+    let mut host = Host::new();
+    host.take(&Step::Phase("telework", None));
+    host.wait(Duration::from_secs(5));
+    host.take(&Step::TeardownShaping);
+    let blocks = host.world.borrow().blocks();
+    assert!(blocks > 0);
+    let store = host.world.borrow().state.join("wanshift.db");
+    let damaged = rusqlite::Connection::open(store).unwrap();
+    damaged
+        .execute(
+            "UPDATE policy SET files = replace(files, '[circuit', '[circle')",
+            [],
+        )
+        .unwrap();
+    drop(damaged);
+    host.begin();
+    host.wait(Duration::from_secs(130));
+    assert_eq!(host.world.borrow().blocks(), blocks);
+    host.take(&Step::TeardownShaping);
+    assert_eq!(host.world.borrow().blocks(), blocks);
 }

@@ -55,6 +55,31 @@ fn a_wrong_command_line_is_told_what_to_write_instead() {
             "help: for a phase write `wanshift plan --phase telework`",
         ),
         (
+            &["plan", "rollback"],
+            "`rollback` is one word too many for `wanshift plan`",
+            "help: write `wanshift plan --rollback`",
+        ),
+        (
+            &["explain", "10.0.0.1", "192.0.2.1", "tcp", "443"],
+            "`443` is one word too many for `wanshift explain`",
+            "help: `wanshift explain --help` shows what it takes",
+        ),
+        (
+            &["--force", "apply"],
+            "`--force` belongs behind the verb",
+            "help: write `wanshift apply --force`",
+        ),
+        (
+            &["completions"],
+            "`wanshift completions` needs SHELL",
+            "help: write `wanshift completions SHELL`",
+        ),
+        (
+            &["phase", "telework", "--confirm-within", "1 30m"],
+            "--confirm-within: `1 30m` is not a duration",
+            "help: the units are d, h, m, s and ms",
+        ),
+        (
             &["--config", "plan", "apply", "telework"],
             "`telework` is one word too many for `wanshift apply`",
             "help: to enter a phase write `wanshift phase telework`",

@@ -15,7 +15,7 @@ use crate::policy::{Policy, read};
 
 #[derive(Debug, Args)]
 pub struct CompletionsArgs {
-    /// For this shell; bash, fish and zsh also complete names of the policy
+    /// The shell; bash, fish and zsh also complete names of the policy
     #[arg(required_unless_present = "names")]
     shell: Option<Shell>,
     /// Print the names of these that the policy has, a line each; nothing where it cannot be read

@@ -18,7 +18,7 @@ const DOES: [(&str, &str); 3] = [
     ("0", "It is done, or there was nothing to do."),
     (
         "1",
-        "It is not done. What is said tells why, and what to do.",
+        "It is not done, or goes on without who ordered it. What is said tells why, and what to do.",
     ),
     WRONG,
 ];

@@ -15,7 +15,7 @@ use crate::keeper::plan::{FilesAre, describe, text};
 use crate::keeper::{files, known, words};
 use crate::kernel::Scope;
 use crate::model::names::PhaseName;
-use crate::store::{Lock, RecordState, Store, hash};
+use crate::store::{Lock, Record, RecordState, Store, hash};
 
 #[derive(Debug, Args)]
 pub struct PlanArgs {
@@ -57,12 +57,8 @@ pub fn plan(
         }
         unfinished => (None, unfinished),
     };
-    if let (Some(_), Some(record)) = (args.rollback, &unfinished) {
-        let what = &record.change.what;
-        return Err(format!(
-            "`{what}` is on its way, or was cut off: `wanshift rollback` ends it, and only then it shows what that comes to"
-        )
-        .into());
+    if let (Some(_), Some(record)) = (args.rollback, waits.as_ref().or(unfinished.as_ref())) {
+        return Err(goes_back_first(record));
     }
     let daemon = holder
         .as_ref()
@@ -90,7 +86,7 @@ pub fn plan(
                 Some(store) => store,
                 None => &Store::empty()?,
             };
-            Aim::back(store, waits.as_ref(), changes)?
+            Aim::back(store, changes)?
         }
         Some(files) => {
             let policy = Arc::clone(&files.policy);
@@ -164,7 +160,7 @@ pub fn plan(
         ));
         result.cut_off = Some(record.change.what.clone());
     }
-    if let (Some(record), None) = (&waits, args.rollback) {
+    if let Some(record) = &waits {
         output.say(&format!(
             "note: {}: any other change is refused until `wanshift confirm` or `wanshift rollback`",
             words::cut_off(record, &boot, &policy.host().timezone)
@@ -185,4 +181,24 @@ pub fn plan(
     } else {
         0
     })
+}
+
+/// That a change that is not done goes back at once, which is no plan.
+fn goes_back_first(record: &Record) -> Failure {
+    let stands = match record.state {
+        RecordState::Unconfirmed => "waits to be confirmed",
+        RecordState::Undoing | RecordState::Stuck => "is on its way back",
+        RecordState::Applying | RecordState::Done | RecordState::Undone => {
+            "is on its way, or was cut off"
+        }
+    };
+    let to = match &record.change.before {
+        Some(before) => format!("what held before it, phase {}", before.phase),
+        None => "nothing, as before it".to_owned(),
+    };
+    Failure::from(format!(
+        "`{}` {stands}: `wanshift rollback` takes it back at once, without a ramp, to {to}",
+        record.change.what
+    ))
+    .with_help("what more would go back can be shown after that")
 }

@@ -125,8 +125,14 @@ fn unknown_option(program: &Command, verb: &Command, word: &str) -> (String, Opt
     let long = name.trim_start_matches('-');
     let has = |verb: &&Command| {
         let mut options = verb.get_arguments();
-        options.any(|arg| arg.get_long() == Some(long))
+        options.any(|arg| arg.get_long() == Some(long) && !arg.is_hide_set())
     };
+    if has(&verb) {
+        return (
+            format!("`{name}` belongs behind the verb"),
+            Some(format!("write `{called_verb} {name}`")),
+        );
+    }
     let others: Vec<String> = program
         .get_subcommands()
         .filter(has)
@@ -152,11 +158,14 @@ fn unknown_option(program: &Command, verb: &Command, word: &str) -> (String, Opt
 /// A word more than a verb takes.
 fn too_much(verb: &Command, word: &str) -> (String, Option<String>) {
     let called = called(verb);
-    let has_phase = verb
-        .get_arguments()
-        .any(|arg| arg.get_long() == Some("phase"));
+    let has = |option| {
+        verb.get_arguments()
+            .any(|arg| arg.get_long() == Some(option))
+    };
+    let takes_words = verb.get_positionals().next().is_some();
     let help = match verb.get_name() {
-        _ if has_phase => format!("for a phase write `{called} --phase {word}`"),
+        _ if has(word) => format!("write `{called} --{word}`"),
+        _ if has("phase") && !takes_words => format!("for a phase write `{called} --phase {word}`"),
         "apply" => format!("to enter a phase write `{PROGRAM} phase {word}`"),
         _ => format!("`{called} --help` shows what it takes"),
     };
@@ -218,9 +227,12 @@ fn missing(verb: &Command, words: &[String]) -> (String, Option<String>) {
                 .then(|| format!("{name} is {}", in_a_sentence(&help)))
         })
         .collect();
-    let required = verb.get_positionals().filter(|arg| arg.is_required_set());
-    let form: Vec<String> = required
-        .filter_map(|arg| Some(arg.get_value_names()?.first()?.to_string()))
+    let form: Vec<String> = verb
+        .get_positionals()
+        .filter_map(|arg| {
+            let name = arg.get_value_names()?.first()?.to_string();
+            (arg.is_required_set() || names.contains(&name)).then_some(name)
+        })
         .collect();
     let words = called.strip_prefix(PROGRAM).unwrap_or(called);
     let example = of_verb(words.trim_start()).examples.first();

@@ -152,14 +152,9 @@ fn listen(
     loop {
         line.clear();
         let read = loop {
-            let read = (&mut reader).take(LONGEST).read_until(b'\n', &mut line);
-            if left.load(Ordering::Relaxed) {
-                let words = request.order.words();
-                return Err(ClientError::Left { words });
-            }
-            match read {
+            match (&mut reader).take(LONGEST).read_until(b'\n', &mut line) {
                 // What came so far stays in the line.
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => going_on(request, left)?,
                 read => break read,
             }
         };
@@ -188,7 +183,18 @@ fn listen(
             Reply::Done(answer) => return Ok(answer),
             Reply::Failed(failure) => return Err(ClientError::Failed(failure)),
         }
+        // An answer that is there counts, though somebody leaves as it comes.
+        going_on(request, left)?;
     }
+}
+
+/// An error once who asked has `left`.
+fn going_on(request: &Request, left: &AtomicBool) -> Result<(), ClientError> {
+    if left.load(Ordering::Relaxed) {
+        let words = request.order.words();
+        return Err(ClientError::Left { words });
+    }
+    Ok(())
 }
 
 /// The name of the group that a socket is for; none where it is root's alone, or cannot be looked at.

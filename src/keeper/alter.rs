@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::confirm::waits;
 use super::footing::Way;
-use super::look::{Files, ITSELF};
+use super::look::{ITSELF, Unread};
 use super::plan::{FilesAre, PlanResult, describe, text};
 use super::{Asked, Came, InForce, Keeper, Reached, files, words};
 use crate::api::{Answer, Failure, Insist, Milestone, Stage, Talk};
@@ -337,7 +337,7 @@ impl Keeper {
                 // What came about by itself is tried again; who orders something does that himself.
                 if going.underway.record.change.actor == ITSELF {
                     if self.in_force.is_none() {
-                        self.looks.files = Files::ToRead;
+                        self.looks.unread = Unread::First;
                     }
                     self.looks.later();
                     self.fail(Stage::Apply, &failure);

@@ -6,7 +6,7 @@ use super::alter::Stance;
 use crate::api::Failure;
 use crate::model::names::PhaseName;
 use crate::policy::{Policy, read};
-use crate::store::{Extent, Intent, Record, Store};
+use crate::store::{Extent, Intent, Store};
 
 /// A phase that is to hold.
 #[derive(Debug, Clone)]
@@ -21,29 +21,41 @@ pub struct Aim {
     pub stance: Stance,
 }
 
+/// What held before some changes.
+#[derive(Debug)]
+pub(super) enum Before {
+    /// A phase.
+    Phase(Intent),
+    /// Blocks alone.
+    Blocks,
+    /// Nothing.
+    Nothing,
+}
+
+/// What held `changes` changes ago.
+///
+/// # Errors
+/// Where there are not so many.
+pub(super) fn before(store: &Store, changes: u32) -> Result<Before, Failure> {
+    let (_, before) = store.before(changes)?.ok_or_else(|| too_few(changes))?;
+    Ok(
+        before.map_or(Before::Nothing, |intent| match intent.extent {
+            Extent::Whole => Before::Phase(intent),
+            Extent::Blocks => Before::Blocks,
+            Extent::Nothing => Before::Nothing,
+        }),
+    )
+}
+
 impl Aim {
-    /// What held `changes` changes ago. Where `waits` waits to be confirmed, that is the first that goes back, alone.
+    /// What held `changes` changes ago, where that was a phase.
     ///
     /// # Errors
-    /// Where there are not so many changes, nothing held then, or what did cannot be read any more.
-    pub fn back(store: &Store, waits: Option<&Record>, changes: u32) -> Result<Self, Failure> {
-        let (before, stance) = match (waits, changes) {
-            (Some(record), 1) => (record.change.before.clone(), Stance::Keeps),
-            (Some(record), _) => {
-                return Err(Failure::from(format!(
-                    "`{}` waits to be confirmed, and goes back first: what more would go back is not known before",
-                    record.change.what
-                ))
-                .with_help("`wanshift plan --rollback` shows what that comes to"));
-            }
-            (None, _) => {
-                let (_, before) = store.before(changes)?.ok_or_else(|| too_few(changes))?;
-                (before, Stance::Enters)
-            }
-        };
-        let intent = match before {
-            Some(intent) if intent.extent == Extent::Whole => intent,
-            before => return Err(takes_out(before.as_ref())),
+    /// Where there are not so many changes, no phase held then, or what did cannot be read any more.
+    pub fn back(store: &Store, changes: u32) -> Result<Self, Failure> {
+        let intent = match before(store, changes)? {
+            Before::Phase(intent) => intent,
+            out @ (Before::Blocks | Before::Nothing) => return Err(takes_out(&out)),
         };
         let in_force = || Ok::<_, Failure>(store.intent()?.and_then(|intent| intent.policy));
         let id = match intent.policy {
@@ -59,26 +71,25 @@ impl Aim {
             policy: Arc::new(policy),
             hash,
             phase: intent.phase,
-            stance,
+            stance: Stance::Enters,
         })
     }
 }
 
 /// That there are not so many changes.
-pub(super) fn too_few(changes: u32) -> Failure {
-    format!(
-        "there are not {changes} changes on record to go back; `wanshift history` shows them; nothing was written"
-    )
-    .into()
+fn too_few(changes: u32) -> Failure {
+    let told = match changes {
+        1 => "no change is on record that could go back".to_owned(),
+        changes => format!("there are not {changes} changes on record that could go back"),
+    };
+    format!("{told}; `wanshift history` shows them; nothing was written").into()
 }
 
 /// That what held before was no phase.
-pub(super) fn takes_out(before: Option<&Intent>) -> Failure {
-    let blocks = before.is_some_and(|intent| intent.extent == Extent::Blocks);
-    let (before, takes, verb) = if blocks {
-        ("only blocks were", "the shaping", "teardown --shaping-only")
-    } else {
-        ("nothing was", "everything", "teardown")
+pub(super) fn takes_out(before: &Before) -> Failure {
+    let (before, takes, verb) = match before {
+        Before::Blocks => ("only blocks were", "the shaping", "teardown --shaping-only"),
+        Before::Phase(_) | Before::Nothing => ("nothing was", "everything", "teardown"),
     };
     Failure::from(format!(
         "before that {before} held: going back takes {takes} out of the kernel; nothing was written"

@@ -80,11 +80,11 @@ impl Keeper {
         let observed = self.kernel.observe(Scope::All);
         let observed = observed.map_err(|error| (Stage::Observe, error.into()))?;
         let plan = diff(&observed, &goal);
-        let reached = converge(self.kernel.as_mut(), &goal, Scope::All)
-            .map_err(|error| (Stage::Apply, error.into()))?;
         let before = self.reached.as_ref().map(|reached| &reached.state);
         let as_before = before == Some(&state);
         if !plan.is_empty() {
+            let reached = converge(self.kernel.as_mut(), &goal, Scope::All)
+                .map_err(|error| (Stage::Apply, error.into()))?;
             let writes = words::writes(reached.writes);
             match as_before {
                 true => self.put_back(&writes, repaired(&plan, &names, &Reasons::default())),
@@ -100,15 +100,22 @@ impl Keeper {
     }
 
     /// What the kernel holds where the shaping is taken out and the blocks of the phase stay.
+    ///
+    /// # Errors
+    /// Where it cannot be known what is blocked: that is never taken for nothing.
     pub(super) fn blocks_that_stay(&mut self) -> Result<KernelState, Failure> {
-        let told = self.store.told()?;
-        let policy = match (self.in_force.clone(), told.as_ref()) {
-            (None, Some(intent)) => intent.policy.map(|id| self.stored_policy(id)),
-            (in_force, _) => in_force.map(|policy| Ok(Some(policy))),
-        };
-        let policy = policy.transpose()?.flatten();
-        let (Some(intent), Some(in_force)) = (told, policy) else {
+        let Some(intent) = self.store.told()? else {
             return Ok(KernelState::default());
+        };
+        let policy = match (self.in_force.clone(), intent.policy) {
+            (None, Some(id)) => self.stored_policy(id)?,
+            (in_force, _) => in_force,
+        };
+        let Some(in_force) = policy else {
+            return Err(Failure::from(
+                "the policy that says what stays blocked cannot be read: the kernel stays as it is",
+            )
+            .with_help("see `wanshift check`, then `wanshift apply`"));
         };
         let latches = self.true_on_disk(&in_force.policy)?;
         let engine = self.keeping(&in_force.policy, intent.phase, &latches)?;

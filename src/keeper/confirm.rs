@@ -5,6 +5,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::alter::{Stance, engine};
+use super::back::Before;
+use super::look::ITSELF;
 use super::{Asked, Came, InForce, Keeper, back, files, words};
 use crate::api::{Answer, Failure, Insist, Order, Silent, Stage, Talk};
 use crate::executor::error::ChangeError;
@@ -97,25 +99,13 @@ impl Keeper {
                 return Answer::of(&settled, text).map(Came::Answer);
             }
         }
-        let Some((_, before)) = self.store.before(changes)? else {
-            return Err(back::too_few(changes));
-        };
         let order = asked.order(&self.boot);
-        let intent = match before {
-            Some(intent) if intent.extent == Extent::Whole => intent,
-            intent => {
-                // Who says `rollback` once too often means no such thing.
-                if force == Insist::No {
-                    return Err(back::takes_out(intent.as_ref()));
-                }
-                let blocks = intent.is_some_and(|intent| intent.extent == Extent::Blocks);
-                let torn = if blocks {
-                    self.tear_down_shaping(asked, talk)
-                } else {
-                    self.tear_down(asked, talk)
-                };
-                return torn.map(Came::Answer);
-            }
+        let intent = match back::before(&self.store, changes)? {
+            Before::Phase(intent) => intent,
+            // Who says `rollback` once too often means no such thing.
+            out if force == Insist::No => return Err(back::takes_out(&out)),
+            Before::Blocks => return self.tear_down_shaping(asked, talk).map(Came::Answer),
+            Before::Nothing => return self.tear_down(asked, talk).map(Came::Answer),
         };
         talk.say(&format!(
             "going back to phase {}, as of {}",
@@ -139,8 +129,20 @@ impl Keeper {
 
     /// Brings back what held before a change that is on its way or waits to be confirmed.
     pub(super) fn take_back(&mut self, record: &Record, why: &str) -> Result<usize, Failure> {
-        self.going = None;
         self.keep_out_what_goes_back(record);
+        self.bring_back(record, why)
+    }
+
+    /// Goes on with a way back that was not finished.
+    pub(super) fn go_on_back(&mut self, record: &Record) -> Result<(), Failure> {
+        if !is_own_first(record) {
+            self.keep_out_what_goes_back(record);
+        }
+        self.bring_back(record, "it was being taken back").map(drop)
+    }
+
+    fn bring_back(&mut self, record: &Record, why: &str) -> Result<usize, Failure> {
+        self.going = None;
         let mut record = record.clone();
         if let Ok(Some(table)) = self.table_of_before(&record) {
             record.change.way_back.table = Some(table);
@@ -355,6 +357,11 @@ pub(super) enum Expired {
     No,
     /// It went back, and that is not on record: nothing else may be done before it is.
     Owed,
+}
+
+/// Whether it is the first change of a host, begun by itself: where it fails, the same files are tried again.
+pub(super) fn is_own_first(record: &Record) -> bool {
+    record.change.actor == ITSELF && record.change.before.is_none()
 }
 
 /// Whether a change is undone unless it is confirmed.

@@ -307,7 +307,7 @@ impl Keeper {
         }
     }
 
-    fn try_to_guard_blocks(&mut self) -> Result<(), Failure> {
+    pub(super) fn try_to_guard_blocks(&mut self) -> Result<(), Failure> {
         if let Guard::TakenOut = self.guard {
             return Ok(());
         }

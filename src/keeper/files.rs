@@ -97,18 +97,18 @@ impl Keeper {
         }
         let here = self.kernel.observe(Scope::Shaping)?.devices;
         let going = self.going.as_ref().map(|going| &going.policy);
-        let before = going.or(self.in_force.as_ref());
-        let before = before.map(|before| before.policy.as_ref());
-        let slips = slips(policy, before, here.keys());
+        let before = going.into_iter().chain(&self.in_force);
+        let before: Vec<&Policy> = before.map(|before| before.policy.as_ref()).collect();
+        let slips = slips(policy, &before, here.keys());
         if slips.is_empty() {
             return Ok(());
         }
         let refused = Err(Failure::from(ChangeError::Lower(slips)).with_help(
             "nothing was written; --force goes on without it, and has the daemon wait for it",
         ));
-        match before {
-            Some(_) => self.judged(refused),
-            None => refused,
+        match before.as_slice() {
+            [] => refused,
+            [_, ..] => self.judged(refused),
         }
     }
 }

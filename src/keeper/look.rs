@@ -50,7 +50,7 @@ pub(super) struct Looks {
     last: Option<Moment>,
     due: Option<Moment>,
     rules: Rules,
-    pub files: Files,
+    pub unread: Unread,
     /// Before this, what was not confirmed is not taken back again after that failed.
     expire_again: Moment,
     /// When a calendar changes what holds, a drained block begins to cut, or a phase begins.
@@ -66,12 +66,15 @@ enum Rules {
     MayDiffer,
 }
 
-/// Whether the policy files are to be read once the change on record has come to its end.
+/// Policy files that are still to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Files {
+pub(super) enum Unread {
     #[default]
-    Read,
-    ToRead,
+    Nothing,
+    /// Once the change on record has come to its end.
+    Waiting,
+    /// In its time, and as long as nothing else holds: the first change, begun by itself, did not come about.
+    First,
 }
 
 impl Looks {
@@ -200,8 +203,8 @@ impl Keeper {
                 (looked, _) => looked,
             };
             match looked {
-                // What was begun is not done.
-                Ok(()) if self.going.is_some() => {}
+                // What was begun, or is tried again later, is not done.
+                Ok(()) if self.going.is_some() || self.looks.unread == Unread::First => {}
                 Ok(()) => {
                     for stage in [Stage::Observe, Stage::Plan, Stage::Apply] {
                         self.troubles.over(stage);
@@ -234,9 +237,7 @@ impl Keeper {
         let store = |error: crate::store::StoreError| (Stage::Store, Failure::from(error));
         if let Some(record) = self.store.unfinished().map_err(store)? {
             let taken_up = match record.state {
-                RecordState::Undoing | RecordState::Stuck => {
-                    self.take_back(&record, "it was being taken back").map(drop)
-                }
+                RecordState::Undoing | RecordState::Stuck => self.go_on_back(&record),
                 // It was not finished, or that is not on record.
                 RecordState::Applying => self.recover(None).map(drop),
                 RecordState::Unconfirmed | RecordState::Done | RecordState::Undone => Ok(()),
@@ -247,7 +248,13 @@ impl Keeper {
             }
         }
         let Some(intent) = self.store.intent().map_err(store)? else {
-            return self.nothing_known();
+            if self.daemon.is_some() {
+                self.try_to_guard_blocks()
+                    .map_err(|failure| (Stage::Apply, failure))?;
+            }
+            self.nothing_known()?;
+            self.read_what_is_unread();
+            return Ok(());
         };
         if intent.extent != Extent::Whole {
             self.troubles.over(Stage::Wait);
@@ -264,7 +271,7 @@ impl Keeper {
         let policy = in_force.policy.clone();
         let latches = self.true_on_disk(&policy).map_err(store)?;
         let pending = self.store.unfinished().map_err(store)?.is_some();
-        if !pending && std::mem::take(&mut self.looks.files) == Files::ToRead {
+        if !pending && std::mem::take(&mut self.looks.unread) == Unread::Waiting {
             self.read_files_at_last();
             return Ok(());
         }
@@ -383,19 +390,24 @@ impl Keeper {
         self.looks.repairs.add(self.clock.date(), what, changes);
     }
 
+    /// Reads policy files where that had to wait, and nothing holds.
+    fn read_what_is_unread(&mut self) {
+        let now = self.clock.now();
+        match self.looks.unread {
+            Unread::Nothing => return,
+            Unread::First if !self.troubles.is_due(Stage::Apply, now) => return,
+            Unread::First | Unread::Waiting => {}
+        }
+        self.looks.unread = Unread::Nothing;
+        self.read_files_at_last();
+    }
+
     /// The store knows of nothing that is to hold.
     pub(super) fn nothing_known(&mut self) -> Result<(), (Stage, Failure)> {
-        if self.daemon.is_some() {
-            self.guard_blocks();
-        }
         let held = self.kernel.observe(Scope::All);
         let held = held.map_err(|error| (Stage::Observe, error.into()))?.state;
         self.troubles.over(Stage::Wait);
         if held == KernelState::default() {
-            // A first change, begun by itself, that did not come about.
-            if std::mem::take(&mut self.looks.files) == Files::ToRead {
-                self.read_files_at_last();
-            }
             return Ok(());
         }
         let why = format!(

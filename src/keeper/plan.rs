@@ -11,13 +11,13 @@ use crate::model::readings::WallClock;
 use crate::plan::{Bounds, Goal, PlanReport, diff, report};
 use crate::store::{Store, StoreError};
 
-/// How the policy files stand to the policy in force.
+/// How the policy files of a plan, those that lie there or those of then, stand to the policy in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FilesAre {
     /// They are what is in force, or nothing is.
     InForce,
-    /// They say something else, which an `apply` puts into force.
+    /// They are others, which the plan puts into force.
     New,
 }
 
@@ -43,7 +43,7 @@ pub struct PlanResult {
     pub cut_off: Option<String>,
     /// Who is changing the kernel at this moment, so that what is shown is a step on his way.
     pub at_work: Option<String>,
-    /// Whether the policy files are those in force.
+    /// Whether it puts other policy files into force than those that are.
     pub files: FilesAre,
     /// The phase that holds; none on a host that was never told one.
     pub phase_now: Option<PhaseName>,
@@ -120,7 +120,7 @@ pub fn text(result: &PlanResult) -> String {
     };
     let files = match result.files {
         FilesAre::InForce => "",
-        FilesAre::New => "The policy files are others than those in force.\n",
+        FilesAre::New => "This puts other policy files into force than those that are.\n",
     };
     // What is counted above is one step over the whole way.
     let steps = if result.ramp_seconds > 0.0 && result.report.ops > 0 {

@@ -1,7 +1,7 @@
 //! Reads the policy files again where somebody says so, or where that had to wait; tells where they are not in force.
 
 use super::confirm::waits;
-use super::look::Files;
+use super::look::Unread;
 use super::{Came, Keeper, files};
 use crate::api::{Failure, Request, Silent, Stage, Talk};
 use crate::policy::Style;
@@ -19,7 +19,7 @@ impl Keeper {
         talk: &mut dyn Talk,
     ) -> Result<Came, Failure> {
         if let Some(record) = self.store.unfinished()?.filter(waits) {
-            self.looks.files = Files::ToRead;
+            self.looks.unread = Unread::Waiting;
             return Err(format!(
                 "`{}` waits to be confirmed; the policy files are read once it has come to its end",
                 record.change.what

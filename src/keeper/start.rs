@@ -1,9 +1,10 @@
 //! Takes up what a run before this one left: a change that was cut off, files that are new since.
 
 use super::alter::{Going, Stance, engine};
-use super::confirm::waits;
+use super::confirm::{is_own_first, waits};
+use super::look::Unread;
 use super::plan::FilesAre;
-use super::{Asked, InForce, Keeper, files, look, words};
+use super::{Asked, InForce, Keeper, files, words};
 use crate::api::{Failure, Order, Request, Stage, Talk};
 use crate::executor::recovery::Resumed;
 use crate::kernel::Scope;
@@ -49,7 +50,7 @@ impl Keeper {
         }
         if let Some(files) = files {
             if matches!(self.store.unfinished(), Ok(Some(_))) {
-                self.looks.files = look::Files::ToRead;
+                self.looks.unread = Unread::Waiting;
             } else {
                 let taken = self.take_in(files, talk);
                 self.judged(taken).ok();
@@ -244,7 +245,7 @@ impl Keeper {
                 return Ok(Some((record, writes)));
             }
         };
-        if record.state != RecordState::Applying {
+        if record.state != RecordState::Applying && !is_own_first(&record) {
             self.keep_out_what_goes_back(&record);
         }
         let (standing, absent) = (self.standing(&policy.policy)?, self.looks.absent);

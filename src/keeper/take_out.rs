@@ -2,15 +2,17 @@
 
 use serde::Serialize;
 
+use super::confirm::waits;
 use super::early::Guard;
+use super::look::Unread;
 use super::{Asked, Keeper, Reached, words};
-use crate::api::{Answer, Failure, Talk};
+use crate::api::{Answer, Failure, Stage, Talk};
 use crate::executor::change::Order;
 use crate::executor::error::ChangeError;
 use crate::lower::Names;
 use crate::model::names::PhaseName;
 use crate::model::state::KernelState;
-use crate::store::{Extent, RecordState, StoreError};
+use crate::store::{Extent, StoreError};
 
 /// What `teardown` prints as JSON.
 #[derive(Debug, Serialize)]
@@ -65,6 +67,18 @@ impl Keeper {
     ) -> Result<Answer, Failure> {
         let order = asked.order(&self.boot);
         let back = self.end_what_waits(talk)?;
+        let out = self
+            .store
+            .intent()?
+            .map(|intent| (intent.extent, intent.phase));
+        if let Some((Extent::Nothing, phase)) = out {
+            // Blocks would come back with it.
+            let torn = TornDown {
+                writes: back,
+                phase: Some(phase),
+            };
+            return Answer::of(&torn, torn.text());
+        }
         let goal = self.blocks_that_stay()?;
         let blocks = goal.table.as_ref().map(crate::model::filter::Table::blocks);
         let writes = self.take_out(&order, goal, Extent::Blocks, talk)? + back;
@@ -90,7 +104,7 @@ impl Keeper {
     /// what is entered again later is what held before it.
     fn end_what_waits(&mut self, talk: &mut dyn Talk) -> Result<usize, StoreError> {
         let waiting = self.store.unfinished()?;
-        let Some(record) = waiting.filter(|record| record.state == RecordState::Unconfirmed) else {
+        let Some(record) = waiting.filter(waits) else {
             return Ok(0);
         };
         talk.say(&format!(
@@ -128,11 +142,12 @@ impl Keeper {
         self.looks.soon();
         if outcome.is_ok() {
             self.going_back = None;
+            self.looks.unread = Unread::Nothing;
         }
-        let policy = self.take_policy_from_store();
+        if let Err(error) = self.take_policy_from_store() {
+            self.fail(Stage::Store, &error.into());
+        }
         self.try_to_keep_copy();
-        let writes = outcome?;
-        policy?;
-        Ok(writes)
+        outcome
     }
 }

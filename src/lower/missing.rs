@@ -34,12 +34,13 @@ pub fn missing(policy: &Policy, facts: &Facts) -> Vec<(DeviceName, String)> {
 #[must_use]
 pub fn slips<'d>(
     policy: &Policy,
-    before: Option<&Policy>,
+    before: &[&Policy],
     here: impl IntoIterator<Item = &'d DeviceName> + Clone,
 ) -> Vec<LowerError> {
     let there: BTreeSet<&DeviceName> = here.clone().into_iter().collect();
     let before: BTreeSet<&DeviceName> = before
-        .into_iter()
+        .iter()
+        .copied()
         .flat_map(carriers)
         .map(|(device, ..)| device)
         .collect();

@@ -60,7 +60,8 @@ impl Store {
         row.map(|stored| self.understand(stored)).transpose()
     }
 
-    /// What is to hold: on a host that was never told, what the first change leads to, from its order on.
+    /// What is to hold: on a host that was never told, what the first change leads to, from its order on, unless that
+    /// is to be confirmed.
     ///
     /// # Errors
     /// Where it cannot be read.
@@ -72,7 +73,7 @@ impl Store {
             .unfinished()?
             .map(|record| (record.state, record.change));
         Ok(first
-            .filter(|(state, _)| *state == RecordState::Applying)
+            .filter(|(state, change)| *state == RecordState::Applying && change.confirm.is_none())
             .and_then(|(_, change)| change.after(change.opened)))
     }
 

@@ -113,6 +113,16 @@ fn in_our_units(text: &str) -> Option<String> {
             letters.clear();
         }
     };
+    let words = text.split_whitespace().collect::<Vec<_>>();
+    let ends = |word: &str| word.ends_with(|c: char| c.is_ascii_digit());
+    let begins = |word: &str| word.starts_with(|c: char| c.is_ascii_digit());
+    if words
+        .windows(2)
+        .any(|pair| ends(pair[0]) && begins(pair[1]))
+    {
+        // Two numbers with no unit between them: whatever that is, it is not one number.
+        return None;
+    }
     for c in text.chars().filter(|c| !c.is_whitespace()) {
         if c.is_ascii_alphabetic() {
             letters.push(c);

@@ -105,7 +105,7 @@ fn plan() -> Vec<Field<'static>> {
         (
             "files",
             word(
-                "Whether the policy files are those in force, or others, which an apply puts into force",
+                "Whether its policy files are those in force, or others, which come into force with it",
                 &["in_force", "new"],
             ),
         ),
