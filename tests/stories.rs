@@ -560,6 +560,7 @@ fn a_first_change_to_be_confirmed_is_forgotten_once_it_is_taken_out() {
         host.take(&Step::Phase("telework", Some(CONFIRM)));
         host.take(&Step::Wait(Duration::from_millis(150)));
         host.take(&out);
+        host.take(&Step::Reboot);
         host.assert_settled().unwrap();
         assert_eq!(intent(&host), None, "{out:?}");
     }
