@@ -186,6 +186,29 @@ fn a_lost_store_lifts_nothing_until_the_operator_says_the_phase() {
     });
 }
 
+/// By the daemon, and without one.
+#[test]
+fn what_is_blocked_stays_so_where_the_store_was_lost_and_the_shaping_is_taken_out() {
+    in_namespace(|| {
+        let host = EdgeHost::new("0s");
+        telework(&host);
+        sh(&format!("rm {}/*", host.state().display()));
+        let daemon = Daemon::start(&host);
+        for _ in 0..2 {
+            let said = host.wanshift(&["teardown", "--shaping-only"]);
+            assert!(said.contains("Still blocked: "), "{said}");
+            let_pass(&daemon, 1);
+            assert!(blocked(), "{}", daemon.log());
+        }
+        daemon.kill();
+        let said = host.wanshift(&["teardown", "--shaping-only"]);
+        assert!(said.contains("Still blocked: "), "{said}");
+        assert!(blocked());
+        host.wanshift(&["teardown"]);
+        assert!(!blocked());
+    });
+}
+
 /// Has somebody else flush the rules, after which the block must be back.
 fn flush_and_see_it_back(daemon: &mut Daemon<'_>) {
     assert!(blocked());

@@ -105,7 +105,12 @@ impl Keeper {
     /// Where it cannot be known what is blocked: that is never taken for nothing.
     pub(super) fn blocks_that_stay(&mut self) -> Result<KernelState, Failure> {
         let Some(intent) = self.store.told()? else {
-            return Ok(KernelState::default());
+            // A store that was lost does not know what is blocked. The kernel does.
+            let held = self.kernel.observe(Scope::All)?.state.table;
+            return Ok(KernelState {
+                table: Table::holding(None, None, held.as_ref()),
+                ..KernelState::default()
+            });
         };
         let policy = match (self.in_force.clone(), intent.policy) {
             (None, Some(id)) => self.stored_policy(id)?,
