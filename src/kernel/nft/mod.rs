@@ -77,19 +77,26 @@ fn has_table(tables: &str) -> bool {
 /// Changes the kernel's table from `from` to `to`; writes nothing where they are equal.
 ///
 /// What packets meet changes in one transaction. Before it, in another, the new chains are made that
-/// nothing leads to yet ([`Table::prepared`] says why).
+/// nothing leads to yet ([`Table::prepared`] says why). After it, in a third, maps go that no rule asks any more
+/// ([`Table::outgoing`] says why).
 ///
 /// # Errors
 /// Where `nft` cannot be run or refuses: then what packets meet is unchanged. Where it was killed, by
-/// somebody or because it did not end: it may have changed.
+/// somebody or because it did not end, or only what is no longer met could not be taken away: it may have changed.
 pub fn apply(from: Option<&Table>, to: Option<&Table>) -> Result<(), OpError> {
-    match to.and_then(|to| to.prepared(from)) {
-        Some(middle) => {
-            send(&render(from, Some(&middle)))?;
-            send(&render(Some(&middle), to))
-        }
-        None => send(&render(from, to)),
+    let middle = to.and_then(|to| to.prepared(from));
+    let rest = from.zip(to).and_then(|(from, to)| from.outgoing(to));
+    if let Some(middle) = &middle {
+        send(&render(from, Some(middle)))?;
     }
+    let from = middle.as_ref().or(from);
+    let Some(rest) = &rest else {
+        return send(&render(from, to));
+    };
+    send(&render(from, Some(rest)))?;
+    send(&render(Some(rest), to)).map_err(|error| OpError::Unknown {
+        why: format!("what no packet meets any more could not be taken away: {error}"),
+    })
 }
 
 /// Has `nft` carry out one transaction.

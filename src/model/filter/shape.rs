@@ -150,6 +150,24 @@ impl Table {
         });
         (table.chains.len() + table.maps.len() > before && !hooked).then_some(table)
     }
+
+    /// What is left for a moment after the step from `self` to `to`: `to` with the maps of `self` that go, and the
+    /// chains that they lead to. `None` where no map goes, or where one cannot stay.
+    ///
+    /// A packet on its way goes on by the rules that it met first, but asks a map as it is at that moment. Were the map
+    /// emptied together with the rules that ask it, such a packet would find nothing there.
+    #[must_use]
+    pub fn outgoing(&self, to: &Self) -> Option<Self> {
+        let goes = self.maps.keys().any(|name| !to.maps.contains_key(name));
+        // What others put there may need what goes.
+        let ours = self.foreign == to.foreign
+            && !self.lines().any(|line| matches!(line, Line::Foreign(_)));
+        (goes && ours).then(|| self.prepared(Some(to)))?
+    }
+
+    fn lines(&self) -> impl Iterator<Item = &Line> {
+        self.chains.values().flat_map(|chain| &chain.lines)
+    }
 }
 
 impl Chain {
