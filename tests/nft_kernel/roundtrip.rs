@@ -133,7 +133,7 @@ fn refusals_name_the_line() {
             .unwrap_err()
             .to_string();
         assert!(
-            error.contains("No such file") && error.contains("flush chain inet wanshift a2"),
+            error.contains("No such file") && error.contains("flush chain inet wanshift forward"),
             "{error}"
         );
     });
