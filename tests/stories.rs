@@ -566,6 +566,20 @@ fn a_first_change_to_be_confirmed_is_forgotten_once_it_is_taken_out() {
     }
 }
 
+/// After a teardown nothing is there to be taken out; what was ordered since is, though it is on its way.
+#[test]
+fn the_shaping_goes_that_comes_after_a_teardown() {
+    let mut host = Host::new();
+    host.wait(Duration::from_secs(5));
+    host.take(&Step::Teardown);
+    host.take(&Step::TeardownShaping);
+    assert_eq!(intent(&host), Some(("nominal".to_owned(), Extent::Nothing)));
+    host.take(&Step::Phase("telework", None));
+    host.take(&Step::TeardownShaping);
+    host.assert_settled().unwrap();
+    assert!(host.world.borrow().kernel.held().state.trees.is_empty());
+}
+
 #[test]
 fn what_is_blocked_is_never_taken_for_nothing() {
     let mut host = Host::new();

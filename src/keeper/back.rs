@@ -57,11 +57,8 @@ impl Aim {
             Before::Phase(intent) => intent,
             out @ (Before::Blocks | Before::Nothing) => return Err(takes_out(&out)),
         };
-        let in_force = || Ok::<_, Failure>(store.intent()?.and_then(|intent| intent.policy));
-        let id = match intent.policy {
-            Some(id) => Some(id),
-            None => in_force()?,
-        };
+        let in_force = store.intent()?.and_then(|intent| intent.policy);
+        let id = intent.policy.or(in_force);
         let stored = id.map(|id| store.policy(id)).transpose()?;
         let policy = stored.and_then(|stored| Some((read(&stored.sources).ok()?, stored.hash)));
         let Some((policy, hash)) = policy else {

@@ -67,15 +67,14 @@ impl Keeper {
     ) -> Result<Answer, Failure> {
         let order = asked.order(&self.boot);
         let back = self.end_what_waits(talk)?;
-        let out = self
-            .store
-            .intent()?
-            .map(|intent| (intent.extent, intent.phase));
-        if let Some((Extent::Nothing, phase)) = out {
+        let intent = self.store.intent()?;
+        if let Some(out) = intent.filter(|intent| intent.extent == Extent::Nothing)
+            && self.store.unfinished()?.is_none()
+        {
             // Blocks would come back with it.
             let torn = TornDown {
                 writes: back,
-                phase: Some(phase),
+                phase: Some(out.phase),
             };
             return Answer::of(&torn, torn.text());
         }
